@@ -1,0 +1,1 @@
+"""The database revisions of Squid Mesh; they travel in the wheel."""

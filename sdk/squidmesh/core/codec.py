@@ -1,0 +1,77 @@
+"""Events to the JSON text of one history row, and back.
+
+A row is an array of events, each ``[kind, time, *fields]``: the kind in full, the fields in the order of their class,
+without those at its end that are at their defaults. The time is in microseconds: since the epoch for the first, since
+the event before it for the others (from 10^12 on it is since the epoch again, so that rows can be strung together).
+
+The rule of this file: what is stored is small, for every step is stored, and says itself what it is. Fields of an event
+are only ever added at its end; what a newer version has added is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, fields
+from typing import Any
+
+from squidmesh.core.events import ALL, BY_KIND, Event
+from squidmesh.core.failure import Failure
+from squidmesh.core.payloads import dumps, loads
+from squidmesh.errors import PayloadError
+
+EPOCH = 10**12
+"""From here on a time is one since the epoch (of 1970-01-12 and later), below it is a distance."""
+
+
+def _fields(cls: type[Event]) -> list[tuple[str, Any]]:
+    """The fields of a class in order, each with its default (``MISSING``: it has none)."""
+    own = (f for f in fields(cls) if f.name not in ("seq", "at"))
+    return [(f.name, f.default_factory() if f.default_factory is not MISSING else f.default) for f in own]
+
+
+_FIELDS = {cls: _fields(cls) for cls in ALL}
+_NAMES = {cls.__name__: tuple(name for name, _ in _FIELDS[cls]) for cls in ALL}
+
+
+def encode(events: Iterable[Event]) -> str:
+    """The JSON text of these events, in order."""
+    rows: list[list[Any]] = []
+    before: int | None = None
+    for event in events:
+        at = event.at
+        row: list[Any] = [event.kind, at if before is None or at - before >= EPOCH else at - before]
+        before, kept = at, 2
+        for name, default in _FIELDS[type(event)]:
+            value = getattr(event, name)
+            row.append(value.to_json() if isinstance(value, Failure) else value)
+            if value != default or default is MISSING:
+                kept = len(row)
+        del row[kept:]
+        rows.append(row)
+    return dumps(rows)
+
+
+def decode(text: str, first_seq: int = 0) -> list[Event]:
+    """The events of one stored row; they get the numbers from ``first_seq`` on (0: not numbered, as in an inbox).
+
+    :raises PayloadError: a kind that this version does not know.
+    """
+    events: list[Event] = []
+    at = 0
+    for n, (kind, time, *values) in enumerate(loads(text)):
+        at = time if n == 0 or time >= EPOCH else at + time
+        if kind not in BY_KIND:
+            raise PayloadError(
+                f"event {first_seq + n if first_seq else n + 1} is of kind {kind!r}, which this version of Squid Mesh "
+                "does not know: a newer one has written it; read it with that one"
+            )
+        named = dict(zip(_NAMES[kind], values, strict=False))
+        if "failure" in named:
+            named["failure"] = Failure.from_json(named["failure"])
+        events.append(BY_KIND[kind](seq=first_seq + n if first_seq else 0, at=at, **named))
+    return events
+
+
+def decode_rows(rows: Sequence[tuple[int, str]]) -> list[Event]:
+    """The events of several stored rows ``(seq, text)``, which are in order."""
+    return [event for seq, text in rows for event in decode(text, seq)]

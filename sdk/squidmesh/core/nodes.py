@@ -1,0 +1,262 @@
+"""What a run has asked for and not yet got: a small tree of nodes under the command that the workflow waits for.
+
+The rule of this file: a node settles once, with an outcome, and tells those who watch it. Leaves (steps, timers) are
+settled by recorded events; groups (gather, fan_out, race) by their members. Nothing here records or decides.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from squidmesh.core.calls import Call, Command
+from squidmesh.core.commands import FanOut
+from squidmesh.core.failure import Failure
+from squidmesh.errors import GatherFailed
+
+if TYPE_CHECKING:
+    from squidmesh.core.step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    error: BaseException  # what the workflow sees
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Cancelled before it had an outcome."""
+
+
+Outcome = Ok | Bad | Gone
+GONE = Gone()
+
+
+class Node:
+    __slots__ = ("position", "outcome", "watchers")
+
+    def __init__(self, position: str) -> None:
+        self.position = position
+        self.outcome: Outcome | None = None
+        self.watchers: list[tuple[Group, int]] = []
+
+    def settle(self, outcome: Outcome) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            for group, index in self.watchers:
+                group.member_settled(index, outcome)
+
+
+class StepNode(Node):
+    """A step: scheduled, perhaps being tried, perhaps waiting for its next attempt."""
+
+    __slots__ = (
+        "call", "elsewhere", "scheduled_seq", "number", "running", "worker", "failed", "lost", "retry_at", "first_at",
+        "progress", "closing", "spawned", "observed",
+    )  # fmt: skip
+
+    def __init__(self, position: str, call: Call[Any]) -> None:
+        super().__init__(position)
+        self.call = call
+        self.elsewhere = False  # a task row has it
+        self.scheduled_seq = 0
+        self.number = 0  # of the latest attempt
+        self.running = False
+        self.worker = ""
+        self.failed = 0
+        self.lost = 0
+        self.retry_at: int | None = None
+        self.first_at = 0
+        self.progress: Any = None
+        self.closing = False  # nobody wants a further attempt
+        self.spawned = False
+        self.observed = False  # the workflow has waited for it
+
+    @property
+    def definition(self) -> Step[..., Any]:
+        """What today's code says of the step."""
+        found = self.call.definition
+        assert found.is_step
+        return found  # type: ignore[return-value]
+
+    @property
+    def step(self) -> str:
+        return self.call.definition.name
+
+    @property
+    def group(self) -> Group | None:
+        return self.watchers[0][0] if self.watchers else None
+
+
+class TimerNode(Node):
+    __slots__ = ("due",)
+
+    def __init__(self, position: str, due: int) -> None:
+        super().__init__(position)
+        self.due = due
+
+
+class Group(Node, ABC):
+    """Members that settle one by one. ``stop`` cancels a member (given by the interpreter)."""
+
+    __slots__ = ("members", "out", "stopped", "_stop")
+
+    def __init__(self, position: str, stop: Callable[[Node], None]) -> None:
+        super().__init__(position)
+        self.members: list[Node] = []
+        self.out = 0  # members that have not settled
+        self.stopped = False
+        self._stop = stop
+
+    def add(self, member: Node) -> None:
+        index = len(self.members)
+        self.members.append(member)
+        self.out += 1
+        if member.outcome is None:
+            member.watchers.append((self, index))
+        else:
+            self.member_settled(index, member.outcome)
+
+    def owns(self, member: Node) -> bool:
+        """Whether stopping the group stops this member: what was spawned has a life of its own."""
+        return not (isinstance(member, StepNode) and member.spawned)
+
+    def stop(self) -> None:
+        """Cancel what has not settled; the group settles once all have."""
+        if not self.stopped and self.outcome is None:
+            self.stopped = True
+            for member in list(self.members):
+                if member.outcome is None and self.owns(member):
+                    self._stop(member)
+            self.look()
+
+    @abstractmethod
+    def member_settled(self, index: int, outcome: Outcome) -> None:
+        """Hear that a member has settled."""
+
+    def look(self) -> None:
+        """Settle if nothing is out any more."""
+
+    def wake_at(self) -> int:
+        """With how many tasks still out somebody must look (see ``ports.Join``)."""
+        return 0
+
+
+class GatherNode(Group):
+    __slots__ = ("as_list", "results", "failures", "ready")
+
+    def __init__(self, position: str, stop: Callable[[Node], None], as_list: bool) -> None:
+        super().__init__(position, stop)
+        self.as_list = as_list
+        self.results: dict[int, Any] = {}
+        self.failures: dict[int, Failure] = {}
+        self.ready = False  # all members are there
+
+    def member_settled(self, index: int, outcome: Outcome) -> None:
+        self.out -= 1
+        match outcome:
+            case Ok(value):
+                self.results[index] = value
+            case Bad(_, failure):
+                self.failures[index] = failure
+                if self.failed():
+                    self.stop()
+            case Gone():
+                pass
+        self.look()
+
+    def failed(self) -> bool:
+        return bool(self.failures)
+
+    def look(self) -> None:
+        if self.out or not self.ready or self.outcome is not None:
+            return
+        if self.failed():
+            error = GatherFailed(self.failures, dict(sorted(self.results.items())), self.position)
+            self.settle(Bad(error, next(iter(self.failures.values()))))
+        elif self.stopped:
+            self.settle(GONE)
+        else:
+            self.settle(Ok(self.value()))
+
+    def value(self) -> Any:
+        ordered = [self.results[i] for i in range(len(self.members))]
+        return ordered if self.as_list else tuple(ordered)
+
+
+class FanOutNode(GatherNode):
+    """A gather through a window: ``begin(index)`` makes the next member's node (given by the interpreter)."""
+
+    __slots__ = ("commands", "limit", "tolerate", "_begin", "_filling")
+
+    def __init__(
+        self,
+        position: str,
+        stop: Callable[[Node], None],
+        commands: Sequence[Command[Any]],
+        limit: int | None,
+        tolerate: int,
+        begin: Callable[[Command[Any], str], Node],
+    ) -> None:
+        super().__init__(position, stop, as_list=True)
+        self.commands, self.limit, self.tolerate = commands, limit, tolerate
+        self._begin = begin
+        self._filling = False
+
+    def failed(self) -> bool:
+        return len(self.failures) > self.tolerate
+
+    def fill(self) -> None:
+        """Begin members until the window is full."""
+        if self._filling:
+            return
+        self._filling = True
+        total = len(self.commands)
+        while not self.stopped and len(self.members) < total and (self.limit is None or self.out < self.limit):
+            n = len(self.members)
+            self.add(self._begin(self.commands[n], f"{self.position}.{n + 1}"))
+        self._filling = False
+
+    def look(self) -> None:
+        if self.ready:
+            self.fill()
+        if not self._filling:
+            super().look()
+
+    def value(self) -> Any:
+        return FanOut(dict(sorted(self.results.items())), dict(sorted(self.failures.items())))
+
+    def wake_at(self) -> int:
+        return self.out - max(1, self.out // 2) if len(self.members) < len(self.commands) else 0
+
+
+class RaceNode(Group):
+    """The first member that settles decides; ``won`` records it (given by the interpreter)."""
+
+    __slots__ = ("_won",)
+
+    def __init__(self, position: str, stop: Callable[[Node], None], won: Callable[[str, int], None]) -> None:
+        super().__init__(position, stop)
+        self._won = won
+
+    def member_settled(self, index: int, outcome: Outcome) -> None:
+        self.out -= 1
+        if self.outcome is None and not isinstance(outcome, Gone):
+            self._won(self.position, index)
+            self.settle(Ok((index, outcome.value)) if isinstance(outcome, Ok) else outcome)
+            for n, member in enumerate(self.members):
+                if n != index and member.outcome is None and self.owns(member):
+                    self._stop(member)
+        self.look()
+
+    def look(self) -> None:
+        if self.stopped and self.out == 0:
+            self.settle(GONE)

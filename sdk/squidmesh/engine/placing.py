@@ -1,0 +1,122 @@
+"""Where a newly scheduled step goes: into the holder's own hands, or into a task row for whoever picks it up.
+
+The rule of this file: the holder keeps the one step that the workflow waits for, if its queue is served here. All else
+(members of groups, spawned steps, other queues) is a task. What is placed is written in the append that schedules it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from squidmesh.core import events as ev
+from squidmesh.core.nodes import FanOutNode, GatherNode, Node, StepNode
+from squidmesh.core.payloads import dumps
+from squidmesh.engine.live import Live
+from squidmesh.ports import Bell, BellKind, Join, NewTask
+
+if TYPE_CHECKING:
+    from squidmesh.engine.worker import Worker
+
+AT_ONCE = 32
+"""Bells for one lot of tasks; each wakes a thread that goes on while there are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    tasks: tuple[NewTask, ...] = ()
+    joins: tuple[Join, ...] = ()
+    bells: tuple[Bell, ...] = ()
+
+
+NOTHING = Placed()
+
+
+def queue_of(node: StepNode, run_queue: str) -> str:
+    """The queue that a step's attempts belong to."""
+    return node.call.overrides.queue or node.call.definition.queue or run_queue
+
+
+def held(node: Node | None) -> TypeGuard[StepNode]:
+    """Whether a step is in the hands of the run's holder, and not being tried."""
+    return isinstance(node, StepNode) and node.outcome is None and not node.elsewhere and not node.running
+
+
+def place(worker: Worker, live: Live, now: int) -> Placed:
+    """Make task rows of what the holder does not run itself, and mark its ``StepScheduled`` in ``live.pending``."""
+    interpreter, run = live.interpreter, live.run
+    away = [
+        node
+        for node in live.fresh
+        if node.outcome is None and not (node is interpreter.awaiting and worker.serves(queue_of(node, run.queue)))
+    ]
+    waiting = interpreter.awaiting
+    moved = held(waiting) and waiting not in live.fresh and not worker.serves(queue_of(waiting, run.queue))
+    if moved and interpreter.ending is None and isinstance(waiting, StepNode):
+        away.append(waiting)  # another worker held it, and served its queue: it is scheduled again, as a task
+        live.pending.append(
+            ev.StepScheduled(at=now, position=waiting.position, step=waiting.step, input=waiting.call.input,
+                             options=waiting.call.overrides.to_json())
+        )  # fmt: skip
+    if not away:
+        return NOTHING
+    for node in away:
+        node.elsewhere = True
+    numbers = _mark({node.position for node in away}, live)
+    tasks = tuple(_task(worker, live, node, now, numbers[node.position]) for node in away)
+    return Placed(tasks, _joins(away), bells(tasks, run.run_id))
+
+
+def _mark(positions: set[str], live: Live) -> dict[str, int]:
+    """Say in the events that these steps are tasks; gives the number that each ``StepScheduled`` will have."""
+    numbers: dict[str, int] = {}
+    for n, event in enumerate(live.pending):
+        if isinstance(event, ev.StepScheduled) and event.position in positions:
+            live.pending[n] = dataclasses.replace(event, elsewhere=True)
+            numbers[event.position] = live.length + n + 1
+    return numbers
+
+
+def _task(worker: Worker, live: Live, node: StepNode, now: int, seq: int) -> NewTask:
+    call, run = node.call, live.run
+    spec: dict[str, Any] = {"input": call.input, "run_queue": run.queue}
+    if options := call.overrides.to_json():
+        spec["options"] = options
+    if node.number:
+        spec["tried"] = {"number": node.number, "failed": node.failed, "first_at": node.first_at}
+    limit = node.definition.max_lost
+    priority = call.overrides.priority
+    if priority is None:
+        priority = node.definition.priority
+    group = node.group
+    return NewTask(
+        position=node.position, step=node.step, queue=queue_of(node, run.queue),
+        priority=run.priority if priority is None else priority,
+        due_at=node.retry_at or now, max_lost=worker.engine.settings.max_lost if limit is None else limit,
+        join_position=group.position if isinstance(group, GatherNode) and group.owns(node) else None,
+        spec=dumps(spec), scheduled_seq=seq,
+    )  # fmt: skip
+
+
+def _joins(nodes: Sequence[StepNode]) -> tuple[Join, ...]:
+    added: dict[str, int] = {}
+    groups: dict[str, GatherNode] = {}
+    for node in nodes:
+        group = node.group
+        if isinstance(group, GatherNode) and group.owns(node):
+            added[group.position] = added.get(group.position, 0) + 1
+            groups[group.position] = group
+    return tuple(
+        Join(position, count, groups[position].wake_at() if isinstance(groups[position], FanOutNode) else 0)
+        for position, count in added.items()
+    )
+
+
+def bells(tasks: Sequence[NewTask], run_id: str) -> tuple[Bell, ...]:
+    """Enough bells to wake whoever is idle, for each queue that has new tasks."""
+    counts: dict[str, int] = {}
+    for task in tasks:
+        counts[task.queue] = counts.get(task.queue, 0) + 1
+    return tuple(Bell(BellKind.ATTEMPTS, queue, run_id) for queue, n in counts.items() for _ in range(min(n, AT_ONCE)))

@@ -1,0 +1,127 @@
+"""Starting runs: one transaction for all that are asked for, then the bell.
+
+The rule of this file: a key is used once. Started again with the same input it is the same run; with another, an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from squidmesh.core.calls import Call
+from squidmesh.core.codec import decode, encode
+from squidmesh.core.events import RunStarted
+from squidmesh.core.interpreter import INTERPRETER_VERSION
+from squidmesh.core.payloads import dumps, size_check
+from squidmesh.core.workflow import Workflow
+from squidmesh.engine.engine import Engine
+from squidmesh.engine.ids import run_id
+from squidmesh.engine.wish import Wish, checked_key
+from squidmesh.errors import DefinitionError, KeyConflict
+from squidmesh.ports import Bell, BellKind, NewRun
+
+logger = logging.getLogger("squidmesh.engine")
+
+MANY = 64  # bells for a bulk of runs; each wakes a worker that goes on until nothing is due
+
+
+def start(
+    engine: Engine, calls: Sequence[Call[Any]], keys: Sequence[str | None], wish: Wish, connection: Any = None
+) -> list[str]:
+    """Start a run for each call; the ids, in the order of the calls.
+
+    :raises KeyConflict: a key belongs to a run of another workflow or input; nothing at all is started then.
+    """
+    created = engine.clock.now()
+    runs = [_new(engine, call, key, wish, created) for call, key in zip(calls, keys, strict=True)]
+    keyed = [run for run in runs if run.key is not None] if len(runs) > 1 else []
+    known = _known(engine, keyed, connection)  # several are started all or none; a single one, or not
+    fresh = _once([run for run in runs if run.key not in known])
+    inserted = set(engine.store.start(fresh, connection))
+    if len(inserted) < len(fresh):  # a key was used before, or between the look and the insert
+        known |= _known(engine, [run for run in fresh if run.run_id not in inserted], connection)
+    by_key = {run.key: run.run_id for run in fresh if run.run_id in inserted} | known
+    begun = [run for run in fresh if run.run_id in inserted]
+    if connection is None:
+        _tell(engine, begun, created)
+    elif begun:
+        engine.store.after_commit(connection, lambda: _tell(engine, begun, created))
+    return [run.run_id if run.key is None else by_key[run.key] for run in runs]
+
+
+def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: int) -> NewRun:
+    workflow, overrides = call.definition, call.overrides
+    if not isinstance(workflow, Workflow):
+        raise DefinitionError(f"{call.told()} is a step: start a workflow, which yields it")
+    key = checked_key(overrides.key if key is None else key)
+    size_check(call.input, engine.settings.max_payload, f"the input of workflow {workflow.name!r}")
+    queue = wish.queue or overrides.queue or workflow.queue or "default"
+    started = RunStarted(
+        at=created, workflow=workflow.name, version=workflow.version, input=call.input,
+        interpreter_version=INTERPRETER_VERSION, key=key, queue=queue, priority=wish.priority,
+        attributes=dict(wish.attributes) if wish.attributes else None, start_at=wish.at, deadline=wish.deadline,
+    )  # fmt: skip
+    return NewRun(
+        run_id=run_id(created), workflow=workflow.name, version=workflow.version, key=key, queue=queue,
+        priority=wish.priority, attributes=started.attributes, parent=None, created_at=created,
+        due_at=max(created, wish.at or 0), deadline=wish.deadline, events=encode([started]), count=1,
+    )  # fmt: skip
+
+
+def _known(engine: Engine, runs: Sequence[NewRun], connection: Any) -> dict[str | None, str]:
+    """The runs that have these keys already, if their input agrees."""
+    found: dict[str | None, str] = {}
+    for run in runs:
+        assert run.key is not None
+        row = engine.store.run_by_key(run.key, connection=connection)
+        if row is None:
+            continue
+        if row.workflow != run.workflow:
+            raise KeyConflict(row.run_id, run.key, f"is of workflow {row.workflow!r}, not {run.workflow!r}")
+        _same_input(engine, row.run_id, run, connection)
+        found[run.key] = row.run_id
+    return found
+
+
+def _same_input(engine: Engine, known: str, run: NewRun, connection: Any) -> None:
+    first = decode(engine.store.history(known, connection=connection)[0].events)[0]
+    wanted = decode(run.events)[0]
+    assert isinstance(first, RunStarted)
+    assert isinstance(wanted, RunStarted)
+    assert run.key is not None
+    if dumps(_sorted(first.input)) != dumps(_sorted(wanted.input)):
+        raise KeyConflict(known, run.key, "was started with another input")
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _sorted(value[k]) for k in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _once(runs: Sequence[NewRun]) -> list[NewRun]:
+    """The runs without those that repeat a key of an earlier one, whose input must agree."""
+    first: dict[str, NewRun] = {}
+    kept: list[NewRun] = []
+    for run in runs:
+        earlier = first.setdefault(run.key, run) if run.key is not None else run
+        if earlier is run:
+            kept.append(run)
+        elif decode(earlier.events)[0].input != decode(run.events)[0].input:  # type: ignore[attr-defined]
+            assert run.key is not None
+            raise KeyConflict(earlier.run_id, run.key, "is started with another input in the same call")
+    return kept
+
+
+def _tell(engine: Engine, begun: Sequence[NewRun], now: int) -> None:
+    due = [run for run in begun if run.due_at <= now]
+    if len(due) <= 2:
+        bells = [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
+    else:
+        bells = [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
+    if bells:
+        engine.doorbell.ring(bells)
+    if engine.observers:
+        for run in begun:
+            engine.observe(run.run_id, run.workflow, 1, decode(run.events))

@@ -1,0 +1,3 @@
+"""The events of a run's history, as ``handle.history()`` gives them."""
+
+from squidmesh.core.events import *  # noqa: F403

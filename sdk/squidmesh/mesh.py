@@ -1,0 +1,322 @@
+"""The mesh: where an application starts runs, looks at them, and lets a process serve them.
+
+The rule of this file: it checks and translates what people give, and calls one use case of the engine. It connects when
+first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from squidmesh.core.calls import Call, whole_number
+from squidmesh.core.commands import micros
+from squidmesh.core.registry import select
+from squidmesh.core.status import Reason, RunStatus
+from squidmesh.engine.engine import Engine
+from squidmesh.engine.ids import known_form
+from squidmesh.engine.start import start
+from squidmesh.engine.wish import checked_key, storable, wish
+from squidmesh.engine.worker import Worker
+from squidmesh.errors import ConfigurationError, DefinitionError, RunNotFound
+from squidmesh.handle import Handle
+from squidmesh.ports import Clock, Doorbell, RunFilter, Store
+from squidmesh.settings import Settings
+from squidmesh.telemetry.logs import log_events
+from squidmesh.views.summary import Page, RunSummary, summarise
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+T = TypeVar("T")
+
+DEFAULT_DATABASE = "sqlite:///squidmesh.db"
+
+
+class Mesh:
+    """Durable workflows on one database.
+
+    :param database: a URL (``sqlite:///file.db``, ``postgresql://…``) or a SQLAlchemy ``Engine``; else
+        ``SQUIDMESH_DATABASE_URL``, else ``sqlite:///squidmesh.db``.
+    :param broker: a URL (``redis://…``, ``amqp://…``) or a Dramatiq broker of the host's; else
+        ``SQUIDMESH_BROKER_URL``, else the threads of this process.
+    :param workflows: modules and workflows that this mesh is restricted to; else all that is imported.
+    :param lease: seconds that a worker which is not heard of keeps what it holds (15).
+    :param sweep: seconds between two looks for what is due, expired or was not rung (1).
+    :param max_lost: attempts of a step that may be lost with their worker (5).
+    :param max_payload: bytes that an input, a result or a checkpoint may have as JSON (1 MiB).
+    :param drain_timeout: seconds that a run which is ending waits for attempts in flight (600).
+    :raises ConfigurationError: a setting or URL that cannot work.
+    """
+
+    def __init__(
+        self,
+        database: str | sqlalchemy.Engine | None = None,
+        *,
+        broker: Any = None,
+        workflows: Iterable[Any] | None = None,
+        lease: float | timedelta | None = None,
+        sweep: float | timedelta | None = None,
+        max_lost: int | None = None,
+        max_payload: int | None = None,
+        drain_timeout: float | timedelta | None = None,
+    ) -> None:
+        given = {
+            "lease": lease, "sweep": sweep, "max_lost": max_lost, "max_payload": max_payload,
+            "drain_timeout": drain_timeout,
+        }  # fmt: skip
+        self.settings = Settings.read(given)
+        self.database = database or os.environ.get("SQUIDMESH_DATABASE_URL") or DEFAULT_DATABASE
+        self.broker = broker or os.environ.get("SQUIDMESH_BROKER_URL") or None
+        if not isinstance(self.database, str) and not hasattr(self.database, "dialect"):
+            raise ConfigurationError(f"database= takes a URL or a SQLAlchemy Engine, not {self.database!r}")
+        self._code = select(workflows)
+        self._lock = threading.RLock()
+        self._engine: Engine | None = None
+        self._doorbell: Doorbell | None = None
+        if self.broker is not None and not isinstance(self.broker, str):
+            if not hasattr(self.broker, "enqueue"):
+                raise ConfigurationError(f"broker= takes a URL or a Dramatiq broker, not {self.broker!r}")
+            self._ring()  # a host's broker learns of the mesh before its workers boot
+
+    # ---------------------------------------------------------------------------------------- connecting
+
+    def connect_engine(self) -> Engine:
+        """The engine of this mesh, connected when first asked for."""
+        with self._lock:
+            if self._engine is None:
+                store = self._open()
+                try:
+                    store.make_ready()
+                except BaseException:
+                    store.close()
+                    raise
+                clock: Clock = store.clock  # type: ignore[attr-defined]
+                self._engine = Engine(store, clock, self._code, self._ring(), self.settings, self, [log_events])
+            return self._engine
+
+    def _open(self) -> Store:
+        from squidmesh.store import open_store
+
+        return open_store(self.database, lease=self.settings.lease)
+
+    def _ring(self) -> Doorbell:
+        """The doorbell, from the worker package, which is the only one that knows Dramatiq."""
+        with self._lock:
+            if self._doorbell is None:
+                package: Any = importlib.import_module("squidmesh_worker")
+                self._doorbell = package.doorbell_for(self.broker, name="mesh", mesh=self)
+            assert self._doorbell is not None
+            return self._doorbell
+
+    @property
+    def engine(self) -> sqlalchemy.Engine:
+        """The SQLAlchemy engine of the mesh's database."""
+        found: sqlalchemy.Engine = self.connect_engine().store.engine  # type: ignore[attr-defined]
+        return found
+
+    def migrate(self) -> None:
+        """Bring the database's schema to this version's revision; nothing to do where it is there already."""
+        from squidmesh.store import migrate
+
+        migrate(self.database)
+
+    def close(self) -> None:
+        """Give connections back. The mesh connects again when it is used again."""
+        with self._lock:
+            engine, doorbell, self._engine, self._doorbell = self._engine, self._doorbell, None, None
+        if doorbell is not None:
+            doorbell.close()
+        if engine is not None:
+            engine.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------ starting
+
+    def start(
+        self,
+        call: Call[T],
+        *,
+        key: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        attributes: Mapping[str, Any] | None = None,
+        deadline: float | timedelta | datetime | None = None,
+        at: datetime | None = None,
+        connection: Any = None,
+    ) -> Handle[T]:
+        """Start a run of a workflow call, such as ``mesh.start(checkout(order), key=order.id)``.
+
+        :param key: started again with the same key, workflow and input, it is the same run.
+        :param queue: where it is driven; by default the workflow's queue.
+        :param priority: the lower, the sooner, among what is due on a queue.
+        :param attributes: JSON values to find the run by (``mesh.list(attributes=…)``).
+        :param deadline: a duration or an aware datetime; past it the run fails with ``DeadlineExceeded``.
+        :param at: when it begins, an aware datetime; now by default.
+        :param connection: a SQLAlchemy ``Connection`` or ``Session`` on the mesh's database: the run starts with the
+            commit of its transaction, or never was.
+        :raises KeyConflict: the key belongs to a run of another workflow or input.
+        :raises InvalidPayload: the input does not fit. Nothing is written.
+        """
+        engine = self.connect_engine()
+        now = engine.clock.now()
+        how = wish(now, queue=queue, priority=priority, attributes=attributes, deadline=deadline, at=at)
+        (run_id,) = start(engine, [_workflow_call(call)], [key], how, connection)
+        return self._handle(run_id, call.definition)
+
+    def start_many(
+        self,
+        calls: Iterable[Call[T]],
+        *,
+        keys: Sequence[str | None] | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        attributes: Mapping[str, Any] | None = None,
+        deadline: float | timedelta | datetime | None = None,
+        at: datetime | None = None,
+        connection: Any = None,
+    ) -> list[Handle[T]]:
+        """Start many runs in one transaction; the handles are in the order of the calls. See ``start``."""
+        wanted = [_workflow_call(call) for call in calls]
+        if keys is not None and len(keys) != len(wanted):
+            raise ValueError(f"start_many got {len(wanted)} calls and {len(keys)} keys: give one key a call")
+        engine = self.connect_engine()
+        now = engine.clock.now()
+        how = wish(now, queue=queue, priority=priority, attributes=attributes, deadline=deadline, at=at)
+        ids = start(engine, wanted, keys or [None] * len(wanted), how, connection) if wanted else []
+        return [self._handle(run_id, call.definition) for run_id, call in zip(ids, wanted, strict=True)]
+
+    def run(self, call: Call[T], *, key: str | None = None, timeout: float | timedelta | None = None) -> T:
+        """Start a run, serve it in this process until it ends, and return its result.
+
+        :param timeout: seconds (or a timedelta) to wait; then ``TimeoutError``, and the run stays as it is.
+        """
+        handle = self.start(call, key=key)
+        with self.worker():
+            return handle.result(timeout)
+
+    # ------------------------------------------------------------------------------------------- finding
+
+    def handle(self, run_id: str, workflow: Any = None) -> Handle[Any]:
+        """The handle of a run that is there already.
+
+        :param workflow: its definition, for the type of its result; found by its name otherwise.
+        :raises RunNotFound: no such run, or an id that cannot be one.
+        """
+        known = known_form(run_id)
+        if known is None:
+            raise RunNotFound(str(run_id), "an id of a run looks like 01920e5a-7c1d-7000-8000-000000000000")
+        row = self.connect_engine().store.run(known)
+        if row is None:
+            raise RunNotFound(known)
+        return self._handle(known, workflow or self._code.workflows.get((row.workflow, row.version)))
+
+    def _handle(self, run_id: str, workflow: Any) -> Handle[Any]:
+        return Handle(self, run_id, workflow)
+
+    def find(self, key: str, workflow: Any = None) -> Handle[Any] | None:
+        """The run that was started with this key (of this workflow, a definition or its name), or None."""
+        name = getattr(workflow, "name", workflow)
+        row = self.connect_engine().store.run_by_key(checked_key(key) or "", name)
+        if row is None:
+            return None
+        return self._handle(row.run_id, self._code.workflows.get((row.workflow, row.version)))
+
+    def list(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        reason: str | Sequence[str] | None = None,
+        workflow: Any = None,
+        version: int | None = None,
+        key: str | None = None,
+        parent: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[RunSummary]:
+        """Runs, newest first, ``limit`` a page; ``after`` is the ``next`` of the page before.
+
+        :raises ValueError: a status, reason, time, limit or page that there cannot be.
+        """
+        if not 1 <= (whole_number("list: limit", limit) or 0) <= 1_000:
+            raise ValueError(f"limit is a count from 1 to 1000, not {limit!r}")
+        if after is not None and (after := known_form(after)) is None:
+            raise ValueError("after takes the .next of the page before")
+        wanted = RunFilter(
+            status=_several("status", status, tuple(RunStatus)), reason=_several("reason", reason, tuple(Reason)),
+            workflow=_several("workflow", workflow), version=whole_number("list: version", version),
+            key=checked_key(key), parent=parent,
+            attributes=None if attributes is None else storable("attributes=", attributes),
+            created_after=_instant(created_after), created_before=_instant(created_before),
+            ended_after=_instant(ended_after), ended_before=_instant(ended_before),
+        )  # fmt: skip
+        rows = self.connect_engine().store.runs(wanted, limit + 1, after)
+        shown = tuple(summarise(row) for row in rows[:limit])
+        return Page(items=shown, next=shown[-1].run_id if len(rows) > limit else None)
+
+    # ------------------------------------------------------------------------------------------- serving
+
+    @contextmanager
+    def worker(self, threads: int = 4, queues: Sequence[str] | None = None) -> Iterator[Worker]:
+        """Serve in this process while the ``with`` block lasts.
+
+        :param threads: how many runs and steps are worked on at once.
+        :param queues: which queues; by default all that the imported code names.
+        """
+        if threads < 1:
+            raise ConfigurationError(f"worker(threads=…) takes a count of at least 1, not {threads!r}")
+        if queues is not None and (isinstance(queues, str) or not queues):
+            raise ConfigurationError(f"worker(queues=…) takes a list of names, such as ['default'], not {queues!r}")
+        engine = self.connect_engine()
+        worker = Worker(engine, queues=queues, threads=threads)
+        package: Any = importlib.import_module("squidmesh_worker")
+        serving = package.serve(engine, worker, engine.doorbell, threads)
+        try:
+            yield worker
+        finally:
+            serving.stop()
+
+    def __repr__(self) -> str:
+        where = self.database if isinstance(self.database, str) else str(self.database.url)
+        return f"<Mesh on {Path(where).name if where.startswith('sqlite') else where.rpartition('@')[2]}>"
+
+
+def _workflow_call(call: Any) -> Call[Any]:
+    if isinstance(call, Call):
+        return call
+    name = getattr(call, "name", None)
+    told = f"write {name}(…) with its arguments" if name else "write checkout(order)"
+    raise DefinitionError(f"start and run take the call of a workflow, not {call!r}: {told}")
+
+
+def _several(what: str, wanted: Any, known: Sequence[str] = ()) -> Sequence[str] | None:
+    """One or several names (of definitions: theirs) as a filter takes them; None is no filter."""
+    if wanted is None:
+        return None
+    several = wanted if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
+    names: list[Any] = [one if isinstance(one, str) else getattr(one, "name", one) for one in several]
+    for name in names:
+        if not isinstance(name, str) or "\0" in name or (known and name not in known):
+            one_of = f", one of {', '.join(known)}" if known else ""
+            raise ValueError(f"{what} takes a name{one_of}, or a list of them, not {name!r}")
+    return names
+
+
+def _instant(when: datetime | None) -> int | None:
+    return None if when is None else micros("a time", when)

@@ -1,0 +1,334 @@
+"""The statements that PostgreSQL takes in one round trip, and how it says what both databases say.
+
+The rule of this file: a fence is decided in the statement that writes, under the run's row lock wherever the row
+changes. Locks are taken in one order everywhere: tasks, joins, run, inbox; several of one table by id.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from psycopg.errors import UniqueViolation
+from psycopg.pq import TransactionStatus
+
+from squidmesh.ports import Append, Appended, NewRun, Outcome, Reported
+from squidmesh.store.database import Database, Statements
+from squidmesh.store.dialect import spoken
+from squidmesh.store.ending import may_have_more
+from squidmesh.store.postgres_append import CHANGE, PLAIN, PLAIN_ONE, whole, whole_parameters
+
+_DATABASE_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
+
+# Our statements find their rows by index, however small the tables were when they were planned: a plan is kept as
+# long as its connection. Without JIT, which the cost of a plan that is not "enabled" would call in.
+_SETTINGS = (
+    "SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), "
+    "set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false), "
+    "set_config('plan_cache_mode', 'force_generic_plan', false)"
+)
+
+
+class Postgres:
+    """PostgreSQL through psycopg 3.
+
+    Args:
+        clocked: the time is given with each statement (a virtual clock rules), not taken from the database.
+    """
+
+    name = "postgresql"
+    begin = "BEGIN"
+    direct = 2
+
+    def __init__(self, *, clocked: bool) -> None:
+        self.clocked = clocked
+        self._now = "%(now)s::bigint" if clocked else _DATABASE_NOW
+        self._spoken: dict[str, str] = {}
+
+    def sql(self, text: str) -> str:
+        known = self._spoken.get(text)
+        if known is None:
+            known = self._spoken[text] = spoken(
+                text,
+                now=self._now,
+                lock="FOR UPDATE SKIP LOCKED",
+                wait="FOR UPDATE",
+                parameter="%(@)s",
+                cast="@::text",
+                among="= ANY(@::#[])",
+            )
+        return known
+
+    def listed(self, values: Iterable[Any]) -> Any:
+        return list(values)
+
+    def sent(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Lists go as array literals: the driver's own way with them costs several times the statement."""
+        return {
+            name: "{" + ",".join(map(_member, value)) + "}" if isinstance(value, list) else value
+            for name, value in parameters.items()
+        }
+
+    def prepare(self, driver: Any) -> None:
+        driver.autocommit = True
+        driver.execute(_SETTINGS)
+
+    def usable(self, driver: Any) -> bool:
+        if driver.closed or driver.pgconn.transaction_status != TransactionStatus.IDLE:
+            return False
+        poll = select.poll()  # an idle connection has something to read only when the server has ended it
+        poll.register(driver.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def transient(self, error: BaseException) -> bool:
+        return isinstance(error, psycopg.OperationalError) or (
+            isinstance(error, psycopg.InterfaceError) and "clos" in str(error)
+        )
+
+    def undone(self, error: BaseException) -> bool:
+        return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")  # deadlock, serialization
+
+    # ------------------------------------------------------------------------------------------------- starting
+
+    def start(self, statements: Statements, runs: Sequence[NewRun]) -> list[str]:
+        rows = statements.rows(
+            _START,
+            ids=[r.run_id for r in runs],
+            workflows=[r.workflow for r in runs],
+            versions=[r.version for r in runs],
+            keys=[r.key for r in runs],
+            queues=[r.queue for r in runs],
+            priorities=[r.priority for r in runs],
+            attributes=[None if r.attributes is None else json.dumps(dict(r.attributes)) for r in runs],
+            parents=[r.parent for r in runs],
+            created=[r.created_at for r in runs],
+            dues=[r.due_at for r in runs],
+            deadlines=[r.deadline for r in runs],
+            events=[r.events for r in runs],
+            counts=[r.count for r in runs],
+        )
+        inserted = {row[0] for row in rows}
+        return [r.run_id for r in runs if r.run_id in inserted]
+
+    # ------------------------------------------------------------------------------------------------ appending
+
+    def write(self, database: Database, appends: Sequence[Append]) -> list[Appended | None]:
+        if len(appends) == 1:
+            return [self._alone(database, appends[0])]
+        found: dict[int, Appended | None] = {}
+        plain = [n for n, a in enumerate(appends) if a.change is None and not may_have_more(a)]
+        changing = [n for n, a in enumerate(appends) if a.change is not None and not may_have_more(a)]
+        with database.autocommit() as statements:
+            if plain:
+                found.update(_plain(statements, plain, appends))
+            if changing:
+                found.update(_changing(statements, changing, appends))
+        for n, append in enumerate(appends):
+            if may_have_more(append) or (n not in found and _ends(append)):
+                found[n] = self._alone(database, append)
+        return [found.get(n) for n in range(len(appends))]
+
+    def _alone(self, database: Database, append: Append) -> Appended | None:
+        try:
+            if not (_ends(append) and may_have_more(append)):
+                with database.autocommit() as statements:
+                    written = _one(statements, append)
+                if written or not _ends(append):
+                    return written
+            return _end(database, append)  # there may be tasks, joins, messages to remove
+        except UniqueViolation:  # somebody has written at that place: nothing of this holds
+            return None
+
+    # ------------------------------------------------------------------------------------------------ reporting
+
+    def report(self, statements: Statements, worker: str, outcomes: Sequence[Outcome]) -> Reported:
+        # Locked in the order of the primary key, as everybody locks tasks; told to the run in the order given.
+        told = sorted(range(len(outcomes)), key=lambda n: (outcomes[n].run_id, outcomes[n].position))
+        given = [outcomes[n] for n in told]
+        rows = statements.rows(
+            _REPORT,
+            worker=worker,
+            n=told,
+            runs=[o.run_id for o in given],
+            positions=[o.position for o in given],
+            numbers=[o.number for o in given],
+            retries=[o.retry_at for o in given],
+            joins=[o.join_position for o in given],
+            pings=[o.ping for o in given],
+            kinds=[o.kind for o in given],
+            events=[o.events for o in given],
+        )
+        return Reported(
+            accepted=frozenset((outcomes[n].run_id, outcomes[n].position) for n, _ in rows if n is not None),
+            pinged=frozenset(run_id for _, run_id in rows if run_id is not None),
+        )
+
+
+def _member(value: Any) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case bool():
+            return "t" if value else "f"
+        case int():
+            return str(value)
+        case _:
+            return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class _Refused(Exception):
+    """Roll back: the run is another holder's."""
+
+
+def _ends(append: Append) -> bool:
+    return append.change is not None and append.change.ended_at is not None
+
+
+def _one(statements: Statements, append: Append, *, final: bool = False) -> Appended | None:
+    if append.change is None and not may_have_more(append):
+        rows = statements.rows(
+            PLAIN_ONE,
+            run_id=append.run_id,
+            worker=append.worker,
+            epoch=append.epoch,
+            seq=append.seq,
+            events=append.events,
+        )
+    else:
+        rows = statements.rows(whole(append, final=final), **whole_parameters(append))
+    return Appended(accepted=True, pinged=rows[0][0]) if rows else None
+
+
+def _end(database: Database, append: Append) -> Appended | None:
+    """End a run that has more than its row and history: tasks and joins go first, as everybody locks them."""
+    alone = replace(append, tasks=(), joins=(), taken=())
+    try:
+        with database.transaction() as statements:
+            statements.change("DELETE FROM squidmesh_tasks WHERE run_id = :run_id", run_id=append.run_id)
+            statements.change("DELETE FROM squidmesh_joins WHERE run_id = :run_id", run_id=append.run_id)
+            written = _one(statements, alone, final=True)
+            if written is None:
+                raise _Refused
+            statements.change("DELETE FROM squidmesh_inbox WHERE run_id = :run_id", run_id=append.run_id)
+    except _Refused:
+        return None
+    return written
+
+
+def _plain(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:
+    rows = statements.rows(
+        PLAIN,
+        runs=[appends[n].run_id for n in which],
+        workers=[appends[n].worker for n in which],
+        epochs=[appends[n].epoch for n in which],
+        seqs=[appends[n].seq for n in which],
+        events=[appends[n].events for n in which],
+    )
+    pinged = dict(rows)  # of each run one append is in a batch
+    return {n: Appended(accepted=True, pinged=pinged[appends[n].run_id]) for n in which if appends[n].run_id in pinged}
+
+
+def _changing(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:
+    which = sorted(which, key=lambda n: appends[n].run_id)  # the order in which everybody locks runs
+    changes = [change for n in which if (change := appends[n].change) is not None]
+    rows = statements.rows(
+        CHANGE,
+        n=which,
+        runs=[appends[n].run_id for n in which],
+        workers=[appends[n].worker for n in which],
+        epochs=[appends[n].epoch for n in which],
+        seqs=[appends[n].seq for n in which],
+        counts=[appends[n].count for n in which],
+        events=[appends[n].events for n in which],
+        statuses=[c.status for c in changes],
+        reasons=[c.reason for c in changes],
+        codes=[c.code for c in changes],
+        releases=[c.release or c.ended_at is not None for c in changes],
+        dues=[c.due_at for c in changes],
+        ends=[c.ended_at for c in changes],
+    )
+    return {n: Appended(accepted=True, pinged=pinged) for n, pinged in rows}
+
+
+_START = """
+WITH a AS (
+    SELECT * FROM unnest(
+        :ids::uuid[], :workflows::text[], :versions::int[], :keys::text[], :queues::text[], :priorities::int[],
+        :attributes::text[], :parents::uuid[], :created::bigint[], :dues::bigint[], :deadlines::bigint[],
+        :events::text[], :counts::int[]
+    ) AS a(id, workflow, version, key, queue, priority, attributes, parent, created_at, due_at, deadline, events, n)
+), r AS (
+    INSERT INTO squidmesh_runs (
+        id, workflow, version, key, status, queue, priority, attributes, parent, created_at, due_at, deadline,
+        epoch, length
+    )
+    SELECT id, workflow, version, key, 'pending', queue, priority, attributes::json, parent, created_at, due_at,
+        deadline, 0, n
+    FROM a
+    ON CONFLICT DO NOTHING
+    RETURNING id
+), h AS (
+    INSERT INTO squidmesh_history (run_id, seq, epoch, events)
+    SELECT id, 1, 0, events::json FROM a WHERE (id IN (SELECT id FROM r)) IS TRUE  -- as such it is looked up by hash
+)
+SELECT id::text FROM r
+"""
+
+# Not `worker = :worker`: that would call in the index of all that the worker holds, and lock in the order of that.
+_REPORT = """
+WITH o AS MATERIALIZED (
+    SELECT * FROM unnest(
+        :n::int[], :runs::uuid[], :positions::text[], :numbers::int[], :retries::bigint[], :joins::text[],
+        :pings::bool[], :kinds::text[], :events::text[]
+    ) AS o(n, run_id, position, number, retry_at, join_position, ping, kind, events)
+    WHERE EXISTS (SELECT FROM squidmesh_workers WHERE id = :worker AND expires_at > {now})
+), gone AS (
+    DELETE FROM squidmesh_tasks AS t USING o
+    WHERE t.run_id = o.run_id AND t.position = o.position AND t.number = o.number
+        AND COALESCE(t.worker, '') = :worker
+        AND o.retry_at IS NULL
+    RETURNING o.n
+), back AS (
+    UPDATE squidmesh_tasks AS t SET worker = NULL, claimed_at = NULL, due_at = o.retry_at FROM o
+    WHERE t.run_id = o.run_id AND t.position = o.position AND t.number = o.number
+        AND COALESCE(t.worker, '') = :worker
+        AND o.retry_at IS NOT NULL
+    RETURNING o.n
+), done AS MATERIALIZED (
+    SELECT o.* FROM (SELECT n FROM gone UNION ALL SELECT n FROM back) AS d JOIN o ON o.n = d.n
+), counted AS MATERIALIZED (
+    SELECT run_id, join_position, count(*)::int AS outcomes FROM done
+    WHERE retry_at IS NULL AND join_position IS NOT NULL
+    GROUP BY run_id, join_position
+    ORDER BY run_id, join_position COLLATE "C"
+), joined AS (
+    UPDATE squidmesh_joins AS j SET remaining = j.remaining - c.outcomes FROM counted AS c
+    WHERE j.run_id = c.run_id AND j.position = c.join_position
+    RETURNING j.run_id, j.position, j.remaining <= j.wake_at AS down
+), wanted AS MATERIALIZED (
+    SELECT run_id FROM done WHERE ping OR join_position IS NULL
+    UNION SELECT run_id FROM joined WHERE down
+    UNION SELECT c.run_id FROM counted AS c
+        WHERE NOT EXISTS (SELECT FROM joined AS j WHERE j.run_id = c.run_id AND j.position = c.join_position)
+), landed AS (
+    INSERT INTO squidmesh_inbox (run_id, kind, events, at)
+    SELECT run_id, (array_agg(kind ORDER BY n))[1],
+        ('[' || string_agg(substr(events, 2, length(events) - 2), ',' ORDER BY n) || ']')::json,
+        {now}
+    FROM done
+    GROUP BY run_id
+), pinged AS (
+    UPDATE squidmesh_runs AS r
+    SET due_at = CASE WHEN r.due_at IS NULL OR r.due_at > {now} THEN {now} ELSE r.due_at END
+    WHERE r.id IN (
+        SELECT id FROM squidmesh_runs WHERE id IN (SELECT run_id FROM wanted) AND ended_at IS NULL
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    RETURNING r.id
+)
+SELECT n, NULL AS run_id FROM done UNION ALL SELECT NULL, id::text FROM pinged
+"""

@@ -1,0 +1,216 @@
+"""What an append is in PostgreSQL: the statements, and the parameters of the large one.
+
+The rule of this file: each is one statement that writes everything or nothing. PLAIN locks no run: it checks the
+fence and inserts, and the unique (run, seq) decides between two holders (no ON CONFLICT: what it costs is paid by
+every step, and a place that is taken is as rare as a lost lease). The others lock the run's row first and
+write only what follows from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from squidmesh.ports import Append
+
+PLAIN_ONE: Final = """
+WITH h AS (
+    INSERT INTO squidmesh_history (run_id, seq, epoch, events)
+    SELECT r.id, :seq::int, r.epoch, :events::json
+    FROM squidmesh_runs AS r JOIN squidmesh_workers AS w ON w.id = r.worker
+    WHERE r.id = :run_id::uuid AND r.worker = :worker::text AND r.epoch = :epoch::int AND w.expires_at > {now}
+    RETURNING run_id
+)
+SELECT r.due_at IS NOT NULL FROM h JOIN squidmesh_runs AS r ON r.id = h.run_id
+"""
+
+PLAIN: Final = """
+WITH a AS MATERIALIZED (
+    SELECT * FROM unnest(:runs::uuid[], :workers::text[], :epochs::int[], :seqs::int[], :events::text[])
+        AS a(run_id, worker, epoch, seq, events)
+), h AS (
+    INSERT INTO squidmesh_history (run_id, seq, epoch, events)
+    SELECT a.run_id, a.seq, a.epoch, a.events::json
+    FROM a
+    JOIN squidmesh_runs AS r ON r.id = a.run_id AND r.worker = a.worker AND r.epoch = a.epoch
+    JOIN squidmesh_workers AS w ON w.id = a.worker AND w.expires_at > {now}
+    RETURNING run_id
+)
+SELECT r.id::text, r.due_at IS NOT NULL FROM h JOIN squidmesh_runs AS r ON r.id = h.run_id
+"""
+
+# Several that change their run's row. An end is written here only when nothing is left to remove: whatever arrives
+# for a run leaves a task, a join, an inbox row that is seen here, or a due time, even if it commits while this waits
+# for the row.
+CHANGE: Final = """
+WITH a AS MATERIALIZED (
+    SELECT * FROM unnest(
+        :n::int[], :runs::uuid[], :workers::text[], :epochs::int[], :seqs::int[], :counts::int[], :events::text[],
+        :statuses::text[], :reasons::text[], :codes::text[], :releases::bool[], :dues::bigint[], :ends::bigint[]
+    ) AS a(n, run_id, worker, epoch, seq, count, events, status, reason, code, release, due_at, ended_at)
+), u AS (
+    UPDATE squidmesh_runs AS r
+    SET status = a.status, reason = a.reason, code = a.code, ended_at = a.ended_at, length = a.seq + a.count - 1,
+        worker = CASE WHEN a.release THEN NULL ELSE r.worker END,
+        due_at = CASE WHEN a.ended_at IS NOT NULL THEN NULL
+            WHEN a.release THEN COALESCE(r.due_at, a.due_at) ELSE r.due_at END
+    FROM a JOIN squidmesh_workers AS w ON w.id = a.worker AND w.expires_at > {now}
+    WHERE r.id = a.run_id AND r.worker = a.worker AND r.epoch = a.epoch
+        AND (a.ended_at IS NULL OR (
+            r.due_at IS NULL
+            AND NOT EXISTS (SELECT FROM squidmesh_tasks AS t WHERE t.run_id = a.run_id)
+            AND NOT EXISTS (SELECT FROM squidmesh_joins AS j WHERE j.run_id = a.run_id)
+            AND NOT EXISTS (SELECT FROM squidmesh_inbox AS i WHERE i.run_id = a.run_id)
+        ))
+    RETURNING a.n, r.id, a.seq, a.epoch, a.count, a.events,
+        CASE WHEN a.ended_at IS NOT NULL THEN false
+            WHEN a.release THEN r.due_at IS DISTINCT FROM a.due_at ELSE r.due_at IS NOT NULL END AS pinged
+), h AS (
+    INSERT INTO squidmesh_history (run_id, seq, epoch, events)
+    SELECT id, seq, epoch, events::json FROM u WHERE count > 0
+)
+SELECT n, pinged FROM u
+"""
+
+# ------------------------------------------------------------------------------- one append, whatever it changes
+
+_FENCE = """r.id = :run_id::uuid AND r.worker = :worker::text AND r.epoch = :epoch::int
+        AND EXISTS (SELECT FROM squidmesh_workers AS w WHERE w.id = :worker::text AND w.expires_at > {now})"""
+
+_NOTHING_LEFT = """
+        AND r.due_at IS NULL
+        AND NOT EXISTS (SELECT FROM squidmesh_tasks AS t WHERE t.run_id = r.id)
+        AND NOT EXISTS (SELECT FROM squidmesh_joins AS j WHERE j.run_id = r.id)
+        AND NOT EXISTS (SELECT FROM squidmesh_inbox AS i WHERE i.run_id = r.id)"""
+
+# What will remain of the joins. Their rows are locked before the run's (which waits for `s`, see _AFTER_JOINS): a
+# report that is counting one of them down commits first, and what it left is what is read here.
+_DOWN = """l AS MATERIALIZED (
+    SELECT position, remaining FROM squidmesh_joins
+    WHERE run_id = :run_id::uuid AND position = ANY(:join_positions::text[])
+    ORDER BY position FOR UPDATE
+), s AS MATERIALIZED (
+    SELECT s.position, s.added, s.wake_at, COALESCE(l.remaining, 0) + s.added <= s.wake_at AS down
+    FROM unnest(:join_positions::text[], :added::int[], :wake_ats::int[]) AS s(position, added, wake_at)
+    LEFT JOIN l ON l.position = s.position
+), """
+_AFTER_JOINS = """
+        AND (SELECT count(*) FROM s) > 0"""
+
+_HELD = """f AS MATERIALIZED (
+    SELECT r.id, r.due_at IS NOT NULL#down# AS pinged FROM squidmesh_runs AS r
+    WHERE #fence#
+    FOR NO KEY UPDATE
+)"""
+
+_CHANGED = """f AS (
+    UPDATE squidmesh_runs AS r
+    SET status = :status::text, reason = :reason::text, code = :code::text, length = :length::int#more#
+    WHERE #fence#
+    RETURNING r.id, (#pinged#)#down# AS pinged
+)"""
+_KEPT = ("", "r.due_at IS NOT NULL")
+_RELEASED = (
+    ", worker = NULL, due_at = COALESCE(r.due_at, #due#:due_at::bigint)",
+    "r.due_at IS DISTINCT FROM :due_at::bigint",
+)
+_ENDED = (", worker = NULL, due_at = NULL, ended_at = :ended_at::bigint", "false")
+
+_ANY_DOWN = "EXISTS (SELECT FROM s WHERE s.down)"
+
+_HISTORY = """, h AS (
+    INSERT INTO squidmesh_history (run_id, seq, epoch, events)
+    SELECT f.id, :seq::int, :epoch::int, :events::json FROM f
+)"""
+
+_TAKEN = """, x AS (
+    DELETE FROM squidmesh_inbox AS i USING f WHERE i.run_id = f.id AND i.id = ANY(:taken::bigint[])
+)"""
+
+_TASKS = """, t AS (
+    INSERT INTO squidmesh_tasks (
+        run_id, position, step, queue, priority, due_at, number, lost, max_lost, join_position, spec, scheduled_seq
+    )
+    SELECT f.id, n.position, n.step, n.queue, n.priority, n.due_at, 0, 0, n.max_lost, n.join_position,
+        n.spec::json, n.scheduled_seq
+    FROM f, unnest(
+        :positions::text[], :steps::text[], :queues::text[], :priorities::int[], :dues::bigint[],
+        :max_losts::int[], :task_joins::text[], :specs::text[], :scheduled::int[]
+    ) AS n(position, step, queue, priority, due_at, max_lost, join_position, spec, scheduled_seq)
+    ON CONFLICT (run_id, position) DO UPDATE
+    SET worker = NULL, claimed_at = NULL, due_at = excluded.due_at, spec = excluded.spec, lost = 0,
+        scheduled_seq = excluded.scheduled_seq, join_position = excluded.join_position
+)"""
+
+_JOINS = """, j AS (
+    INSERT INTO squidmesh_joins (run_id, position, remaining, wake_at)
+    SELECT f.id, s.position, s.added, s.wake_at FROM f, s
+    ON CONFLICT (run_id, position) DO UPDATE
+    SET remaining = squidmesh_joins.remaining + excluded.remaining, wake_at = excluded.wake_at
+)"""
+
+
+def whole(append: Append, *, final: bool = False) -> str:
+    """The statement for one append that may change anything; put together from what it changes.
+
+    Args:
+        append: what is to be written.
+        final: an end is written although tasks, joins or messages are left: who asks removes them.
+    """
+    down = due = ""
+    if append.joins:
+        down = f" OR {_ANY_DOWN}"
+        due = f"CASE WHEN {_ANY_DOWN} THEN {{now}} END, "
+    parts = [
+        "WITH ",
+        _DOWN if append.joins else "",
+        _fenced(append, final).replace("#down#", down).replace("#due#", due),
+        _HISTORY if append.count else "",
+        _TAKEN if append.taken else "",
+        _TASKS if append.tasks else "",
+        _JOINS if append.joins else "",
+        "\nSELECT pinged FROM f",
+    ]
+    return "".join(parts)
+
+
+def _fenced(append: Append, final: bool) -> str:
+    change = append.change
+    fence = _FENCE + (_AFTER_JOINS if append.joins else "")
+    if change is None:
+        return _HELD.replace("#fence#", fence)
+    ends = change.ended_at is not None
+    more, pinged = _ENDED if ends else _RELEASED if change.release else _KEPT
+    if ends and not final:
+        fence += _NOTHING_LEFT
+    return _CHANGED.replace("#fence#", fence).replace("#more#", more).replace("#pinged#", pinged)
+
+
+def whole_parameters(append: Append) -> dict[str, Any]:
+    """Everything that any form of ``whole`` may name."""
+    change, tasks = append.change, append.tasks
+    return {
+        "run_id": append.run_id,
+        "worker": append.worker,
+        "epoch": append.epoch,
+        "seq": append.seq,
+        "events": append.events,
+        "length": append.seq + append.count - 1,
+        "status": change.status if change else None,
+        "reason": change.reason if change else None,
+        "code": change.code if change else None,
+        "due_at": change.due_at if change else None,
+        "ended_at": change.ended_at if change else None,
+        "taken": list(append.taken),
+        "join_positions": [join.position for join in append.joins],
+        "added": [join.added for join in append.joins],
+        "wake_ats": [join.wake_at for join in append.joins],
+        "positions": [t.position for t in tasks],
+        "steps": [t.step for t in tasks],
+        "queues": [t.queue for t in tasks],
+        "priorities": [t.priority for t in tasks],
+        "dues": [t.due_at for t in tasks],
+        "max_losts": [t.max_lost for t in tasks],
+        "task_joins": [t.join_position for t in tasks],
+        "specs": [t.spec for t in tasks],
+        "scheduled": [t.scheduled_seq for t in tasks],
+    }

@@ -1,0 +1,275 @@
+"""How SQLite says what both databases say, and what it does in several statements where PostgreSQL takes one.
+
+The rule of this file: whatever writes begins IMMEDIATE, so that nobody else writes meanwhile; within one transaction
+a look and a change after it are one thing, and no lock is needed but the file's.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from squidmesh.ports import Append, Appended, NewRun, Outcome, Reported, RunChange
+from squidmesh.store.database import Database, Statements
+from squidmesh.store.dialect import spoken
+from squidmesh.store.ending import may_have_more
+
+BUSY_TIMEOUT = 5_000  # milliseconds to wait for another process's transaction
+_TRANSIENT = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_PROTOCOL,
+}
+
+
+class Sqlite:
+    """SQLite in a file (WAL) or in memory. The time is always given: it has no clock that several could share."""
+
+    name = "sqlite"
+    begin = "BEGIN IMMEDIATE"
+    direct = 2  # one writes at a time
+    clocked = True
+
+    def __init__(self) -> None:
+        self._spoken: dict[str, str] = {}
+
+    def sql(self, text: str) -> str:
+        known = self._spoken.get(text)
+        if known is None:
+            known = self._spoken[text] = spoken(
+                text,
+                now=":now",
+                lock="",
+                wait="",
+                parameter=":@",
+                cast="@",
+                among="IN (SELECT value FROM json_each(@))",
+            )
+        return known
+
+    def listed(self, values: Iterable[Any]) -> Any:
+        return json.dumps(list(values))
+
+    def sent(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        return parameters
+
+    def prepare(self, driver: Any) -> None:
+        driver.isolation_level = None
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            driver.execute(f"PRAGMA {pragma}")
+
+    def usable(self, driver: Any) -> bool:
+        return not driver.in_transaction
+
+    def transient(self, error: BaseException) -> bool:
+        code = getattr(error, "sqlite_errorcode", None)
+        return isinstance(error, sqlite3.OperationalError) and code is not None and code & 0xFF in _TRANSIENT
+
+    def undone(self, error: BaseException) -> bool:
+        return True  # nobody stands between us and the file
+
+    # ------------------------------------------------------------------------------------------------- starting
+
+    def start(self, statements: Statements, runs: Sequence[NewRun]) -> list[str]:
+        inserted = []
+        for run in runs:
+            row = {
+                "id": run.run_id,
+                "workflow": run.workflow,
+                "version": run.version,
+                "key": run.key,
+                "queue": run.queue,
+                "priority": run.priority,
+                "attributes": None if run.attributes is None else json.dumps(dict(run.attributes)),
+                "parent": run.parent,
+                "created_at": run.created_at,
+                "due_at": run.due_at,
+                "deadline": run.deadline,
+                "length": run.count,
+            }
+            if statements.change(_START, **row):
+                statements.change(_HISTORY, run_id=run.run_id, seq=1, epoch=0, events=run.events)
+                inserted.append(run.run_id)
+        return inserted
+
+    # ------------------------------------------------------------------------------------------------ appending
+
+    def write(self, database: Database, appends: Sequence[Append]) -> list[Appended | None]:
+        with database.transaction() as statements:
+            return [_append(statements, append) for append in appends]
+
+    # ------------------------------------------------------------------------------------------------ reporting
+
+    def report(self, statements: Statements, worker: str, outcomes: Sequence[Outcome]) -> Reported:
+        if not statements.rows(_ALIVE, worker=worker):
+            return Reported(frozenset(), frozenset())
+        done = [o for o in outcomes if _settle(statements, worker, o)]
+        by_run: dict[str, list[Outcome]] = defaultdict(list)
+        for outcome in done:
+            by_run[outcome.run_id].append(outcome)
+        for run_id, group in by_run.items():
+            events = "[" + ",".join(o.events[1:-1] for o in group) + "]"
+            statements.change(_LAND, run_id=run_id, kind=group[0].kind, events=events)
+        wanted = {o.run_id for o in done if o.ping or o.join_position is None}
+        gone = Counter((o.run_id, o.join_position) for o in done if o.join_position and o.retry_at is None)
+        for (run_id, position), count in gone.items():
+            left = statements.rows(_COUNT_DOWN, run_id=run_id, position=position, count=count)
+            if not left or left[0][0]:
+                wanted.add(run_id)
+        pinged = {run_id for run_id in wanted if statements.change(_PING, run_id=run_id)}
+        return Reported(frozenset((o.run_id, o.position) for o in done), frozenset(pinged))
+
+
+def _settle(statements: Statements, worker: str, outcome: Outcome) -> bool:
+    fence = {
+        "run_id": outcome.run_id,
+        "position": outcome.position,
+        "worker": worker,
+        "number": outcome.number,
+    }
+    if outcome.retry_at is None:
+        return bool(statements.change(_GONE, **fence))
+    return bool(statements.change(_BACK, due_at=outcome.retry_at, **fence))
+
+
+def _append(statements: Statements, append: Append) -> Appended | None:
+    held = statements.rows(_FENCE, run_id=append.run_id, worker=append.worker, epoch=append.epoch)
+    if not held:
+        return None
+    due_at = held[0][0]
+    history = {"run_id": append.run_id, "seq": append.seq, "epoch": append.epoch, "events": append.events}
+    if append.count and not statements.change(_HISTORY, **history):
+        return None
+    change = append.change
+    if change is not None and change.ended_at is not None:
+        _end(statements, append, change)
+        return Appended(accepted=True, pinged=False)
+    down = _change_rest(statements, append) if may_have_more(append) else False
+    if change is not None:
+        _change(statements, append, change, due_at if due_at is not None or not down else statements.now)
+    return Appended(accepted=True, pinged=due_at is not None or down)
+
+
+def _change(statements: Statements, append: Append, change: RunChange, arrived: int | None) -> None:
+    due_at = change.due_at if change.release and arrived is None else arrived
+    statements.change(
+        _CHANGE,
+        run_id=append.run_id,
+        status=change.status,
+        reason=change.reason,
+        code=change.code,
+        length=append.seq + append.count - 1,
+        worker=None if change.release else append.worker,
+        due_at=due_at,
+        ended_at=None,
+    )
+
+
+def _end(statements: Statements, append: Append, change: RunChange) -> None:
+    statements.change(
+        _CHANGE,
+        run_id=append.run_id,
+        status=change.status,
+        reason=change.reason,
+        code=change.code,
+        length=append.seq + append.count - 1,
+        worker=None,
+        due_at=None,
+        ended_at=change.ended_at,
+    )
+    for table in ("tasks", "joins", "inbox"):
+        statements.change(f"DELETE FROM squidmesh_{table} WHERE run_id = :run_id", run_id=append.run_id)  # noqa: S608
+
+
+def _change_rest(statements: Statements, append: Append) -> bool:
+    """Write what changes beside the run; whether so few outcomes are still out that somebody must look."""
+    run_id = append.run_id
+    if append.taken:
+        statements.change(_TAKE, run_id=run_id, taken=json.dumps(append.taken))
+    for task in append.tasks:
+        statements.change(
+            _TASK,
+            run_id=run_id,
+            position=task.position,
+            step=task.step,
+            queue=task.queue,
+            priority=task.priority,
+            due_at=task.due_at,
+            max_lost=task.max_lost,
+            join_position=task.join_position,
+            spec=task.spec,
+            scheduled_seq=task.scheduled_seq,
+        )
+    down = False
+    for join in append.joins:
+        row = statements.rows(_JOIN, run_id=run_id, position=join.position, added=join.added, wake_at=join.wake_at)
+        down = down or bool(row[0][0])
+    return down
+
+
+_START = """
+INSERT INTO squidmesh_runs (
+    id, workflow, version, key, status, queue, priority, attributes, parent, created_at, due_at, deadline, epoch,
+    length
+) VALUES (
+    :id, :workflow, :version, :key, 'pending', :queue, :priority, :attributes, :parent, :created_at, :due_at,
+    :deadline, 0, :length
+) ON CONFLICT DO NOTHING
+"""
+_HISTORY = """
+INSERT INTO squidmesh_history (run_id, seq, epoch, events) VALUES (:run_id, :seq, :epoch, :events)
+ON CONFLICT DO NOTHING
+"""
+_FENCE = """
+SELECT r.due_at FROM squidmesh_runs AS r JOIN squidmesh_workers AS w ON w.id = r.worker
+WHERE r.id = :run_id AND r.worker = :worker AND r.epoch = :epoch AND w.expires_at > {now}
+"""
+_CHANGE = """
+UPDATE squidmesh_runs
+SET status = :status, reason = :reason, code = :code, length = :length, worker = :worker, due_at = :due_at,
+    ended_at = :ended_at
+WHERE id = :run_id
+"""
+_TAKE = "DELETE FROM squidmesh_inbox WHERE run_id = :run_id AND id IN (SELECT value FROM json_each(:taken))"
+_TASK = """
+INSERT INTO squidmesh_tasks (
+    run_id, position, step, queue, priority, due_at, number, lost, max_lost, join_position, spec, scheduled_seq
+) VALUES (
+    :run_id, :position, :step, :queue, :priority, :due_at, 0, 0, :max_lost, :join_position, :spec, :scheduled_seq
+) ON CONFLICT (run_id, position) DO UPDATE
+SET worker = NULL, claimed_at = NULL, due_at = excluded.due_at, spec = excluded.spec, lost = 0,
+    scheduled_seq = excluded.scheduled_seq, join_position = excluded.join_position
+"""
+_JOIN = """
+INSERT INTO squidmesh_joins (run_id, position, remaining, wake_at) VALUES (:run_id, :position, :added, :wake_at)
+ON CONFLICT (run_id, position) DO UPDATE
+SET remaining = remaining + excluded.remaining, wake_at = excluded.wake_at
+RETURNING remaining <= wake_at
+"""
+
+_ALIVE = "SELECT 1 FROM squidmesh_workers WHERE id = :worker AND expires_at > {now}"
+_GONE = """
+DELETE FROM squidmesh_tasks
+WHERE run_id = :run_id AND position = :position AND worker = :worker AND number = :number
+"""
+_BACK = """
+UPDATE squidmesh_tasks SET worker = NULL, claimed_at = NULL, due_at = :due_at
+WHERE run_id = :run_id AND position = :position AND worker = :worker AND number = :number
+"""
+_LAND = """
+INSERT INTO squidmesh_inbox (run_id, kind, events, at) VALUES (:run_id, :kind, :events, {now})
+"""
+_COUNT_DOWN = """
+UPDATE squidmesh_joins SET remaining = remaining - :count WHERE run_id = :run_id AND position = :position
+RETURNING remaining <= wake_at
+"""
+_PING = """
+UPDATE squidmesh_runs SET due_at = CASE WHEN due_at IS NULL OR due_at > {now} THEN {now} ELSE due_at END
+WHERE id = :run_id AND ended_at IS NULL
+"""

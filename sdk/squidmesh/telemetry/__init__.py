@@ -1,0 +1,1 @@
+"""Subscribers to committed events. They hear; they change nothing."""

@@ -1,0 +1,53 @@
+"""Committed events as log lines, under ``squidmesh.runs``: ends and failures loud, the rest at debug.
+
+The rule of this file: keys and names, never payloads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from squidmesh.core import events as ev
+from squidmesh.core.events import Event
+
+logger = logging.getLogger("squidmesh.runs")
+_LOUD = {
+    "MessageLogged", "RunStarted", "RunCompleted", "RunCancelled", "RunFailed", "RunBlocked",
+    "AttemptFailed", "AttemptLost",
+}  # fmt: skip
+"""Kinds that are above debug."""
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+def log_events(run_id: str, workflow: str, first: int, events: Sequence[Event]) -> None:
+    """Write a line for each event whose level is listened to; ``first`` is the number of the first."""
+    everything = logger.isEnabledFor(logging.DEBUG)
+    for seq, event in enumerate(events, first):
+        if not everything and event.kind not in _LOUD:
+            continue
+        level, told = _told(event)
+        if logger.isEnabledFor(level):
+            extra = {"run_id": run_id, "workflow": workflow, "event": event.kind, "seq": seq}
+            logger.log(level, "run %s (%s): %s", run_id, workflow, told, extra=extra)
+
+
+def _told(event: Event) -> tuple[int, str]:
+    position = getattr(event, "position", None)
+    match event:
+        case ev.MessageLogged(message=message, level=level):
+            return _LEVELS.get(level, 20), message
+        case ev.RunFailed(failure=failure):
+            return logging.ERROR, f"failed: {failure}"
+        case ev.RunBlocked(message=message):
+            return logging.ERROR, f"blocked: {message}"
+        case ev.AttemptFailed(number=number, failure=failure, retry_at=retry_at):
+            then = "it is tried again" if retry_at is not None else "that is final"
+            return logging.WARNING, f"attempt {number} at position {position} failed ({failure}); {then}"
+        case ev.AttemptLost(number=number, worker=worker):
+            return logging.WARNING, f"attempt {number} at position {position} was lost with worker {worker}"
+        case ev.RunStarted() | ev.RunCompleted() | ev.RunCancelled():
+            return logging.INFO, event.kind
+        case _:
+            return logging.DEBUG, f"{event.kind} at position {position}" if position else event.kind

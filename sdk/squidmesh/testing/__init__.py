@@ -1,0 +1,6 @@
+"""For tests of workflows: a mesh whose clock moves only when told."""
+
+from squidmesh.testing.stub import Stub
+from squidmesh.testing.virtual import DrainLimit, Stuck, VirtualClock, VirtualMesh
+
+__all__ = ["DrainLimit", "Stub", "Stuck", "VirtualClock", "VirtualMesh"]

@@ -1,0 +1,281 @@
+"""A mesh for tests: no threads, no broker, and a clock that moves only when told.
+
+The rule of this file: the same engine, store and worker as in production; only who calls them differs, and the clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from squidmesh.core.calls import Call, seconds
+from squidmesh.core.commands import micros
+from squidmesh.core.deterministic import instant
+from squidmesh.engine.worker import Worker
+from squidmesh.errors import MeshError
+from squidmesh.handle import Handle
+from squidmesh.mesh import Mesh
+from squidmesh.ports import Bell, BellKind, Capability, Store
+from squidmesh.testing.faults import Dies, Fault
+from squidmesh.testing.stub import MISSING, stubbed
+
+T = TypeVar("T")
+
+EVERYTHING = 1_000
+"""Runs looked at in one round of a drain."""
+
+
+class DrainLimit(MeshError):
+    """``drain`` did more than its limit and was not done. ``explanations`` are those of the runs that are due."""
+
+    def __init__(self, limit: int, explanations: list[Any]) -> None:
+        self.explanations = explanations
+        told = "; ".join(explanation.summary for explanation in explanations[:3])
+        super().__init__(f"there was more to do after {limit} pieces of work (does a workflow loop?): {told}")
+
+
+class Stuck(MeshError):
+    """Nothing is due, now or later, and the run has not ended: only a person or a signal helps."""
+
+    def __init__(self, explanation: Any, run_id: str = "") -> None:
+        self.explanation = explanation
+        super().__init__(f"run {run_id} has not ended, and nothing is due any more: {explanation.summary}")
+
+
+class VirtualClock:
+    """Gives the time it was set to."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = micros("now", now)
+
+    def now(self) -> int:
+        return self._now
+
+    def set(self, at: int) -> None:
+        if at < self._now:
+            raise ValueError(f"the clock goes forward only: it is {instant(self._now)}, not yet {instant(at)}")
+        self._now = at
+
+
+class _Silent:
+    """The doorbell of a mesh that nobody listens to: ``drain`` finds what is due."""
+
+    def ring(self, bells: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class VirtualMesh(Mesh):
+    """A mesh on a virtual clock, in memory by default. It migrates its database itself.
+
+    :param now: where the clock starts, an aware datetime.
+    """
+
+    def __init__(
+        self,
+        database: Any = "sqlite://",
+        *,
+        workflows: Iterable[Any] | None = None,
+        now: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+        **settings: Any,
+    ) -> None:
+        self._clock = VirtualClock(now)
+        self._faults: deque[Fault] = deque()
+        self._worker: Worker | None = None
+        super().__init__(database, workflows=workflows, **settings)
+        self.broker = None
+        self._doorbell = _Silent()
+
+    def _open(self) -> Store:
+        from squidmesh.store import migrate, open_store
+
+        if str(getattr(self.database, "url", self.database)).startswith("postgres"):
+            migrate(self.database)
+        return open_store(self.database, clock=self._clock, lease=self.settings.lease)
+
+    # ----------------------------------------------------------------------------------------- the clock
+
+    @property
+    def now(self) -> datetime:
+        return instant(self._clock.now())
+
+    def drain(self, limit: int = 1_000) -> int:
+        """Run all that is due, on this thread; how many pieces of work that was.
+
+        :raises DrainLimit: there was more than ``limit``.
+        """
+        done, todo = 0, deque(self._due())
+        while todo:
+            if done >= limit:
+                raise DrainLimit(limit, self._explained(todo))
+            todo.extend(self._serve(todo.popleft()))
+            done += 1
+            if not todo:
+                todo.extend(self._due())
+        return done
+
+    def advance(self, by: float | timedelta | datetime) -> int:
+        """Move the clock by a duration or to an instant, stopping at every due time on the way to drain."""
+        done, end = self.drain(), self._instant(by)
+        while (at := self._next()) is not None and at <= end:
+            self._move(max(at, self._clock.now()))
+            done += self.drain()
+        self._move(max(end, self._clock.now()))  # a worker that died on the way has moved it
+        return done + self.drain()
+
+    def sleep_through(self, by: float | timedelta | datetime) -> None:
+        """Let time pass while no worker is up: what falls due meanwhile is found late, and leases end."""
+        self._put_away(leave=True)
+        self._clock.set(self._instant(by))
+
+    def restart(self, *, lose: str = "memory") -> None:
+        """As after ``kill -9`` of the only worker, and a new one after its lease.
+
+        :param lose: ``"memory"``: it died between two pieces of work, now. ``"attempt"``: it dies while the next
+            attempt of a step runs, before its effect. ``"outcome"``: after the effect, before the outcome is recorded.
+            Said again, it dies at the attempt after that, too.
+        """
+        if lose == "memory":
+            self._die()
+        elif lose in ("attempt", "outcome"):
+            self._faults.append(Fault(lose))
+        else:
+            raise ValueError(f"lose is 'memory', 'attempt' or 'outcome', not {lose!r}")
+
+    # -------------------------------------------------------------------------------------------- runs
+
+    def run(self, call: Call[T], *, key: str | None = None, timeout: float | timedelta | None = None) -> T:
+        """Start a run, and move the clock as far as it takes for it to end.
+
+        :param timeout: virtual seconds (or a timedelta); past it ``TimeoutError``.
+        :raises Stuck: only a person or a signal helps.
+        """
+        return self.start(call, key=key).result(timeout)
+
+    def _handle(self, run_id: str, workflow: Any) -> Handle[Any]:
+        return _VirtualHandle(self, run_id, workflow)
+
+    def stub(
+        self, step: Any, fn: Callable[..., Any] | None = None, *, returns: Any = MISSING, raises: Any = None
+    ) -> Any:
+        """Replace what a step does while the ``with`` block lasts; gives the ``Stub``, whose ``calls`` are recorded.
+
+        :param fn: called in its stead with the step's arguments; or
+        :param returns: what it returns;
+        :param raises: the exception that it raises, or a list: one for each attempt, None for one that returns.
+        """
+        return stubbed(step, fn, returns, raises)
+
+    # ------------------------------------------------------------------------------------------- within
+
+    @property
+    def worker_now(self) -> Worker:
+        """The worker that drains, made when there is none."""
+        if self._worker is None:
+            self._worker = Worker(self.connect_engine(), threads=1)
+            self._worker.enter()
+        return self._worker
+
+    @contextmanager
+    def worker(self, threads: int = 4, queues: Any = None) -> Iterator[Worker]:
+        """The worker that drains; nothing runs by itself."""
+        yield self.worker_now
+
+    def close(self) -> None:
+        self._put_away(leave=True)
+        super().close()
+        self._doorbell = _Silent()
+
+    def _serve(self, bell: Bell) -> list[Bell]:
+        worker = self.worker_now
+        try:
+            with self._faults[0].injected() if self._faults else nullcontext():
+                follow = worker.serve(bell, float("inf"))
+        except Dies:
+            self._faults.popleft()
+            self._die()
+            return []
+        return [after for after in follow if worker.serves(after.queue)]
+
+    def _due(self) -> list[Bell]:
+        self._renew()
+        worker = self.worker_now
+        store, can = self.connect_engine().store, worker.can
+        found: list[Bell] = []
+        due = store.due(can, EVERYTHING)
+        for queue in can.queues:
+            if due.tasks.get(queue):
+                found.append(Bell(BellKind.ATTEMPTS, queue))
+            if due.runs.get(queue):
+                ids = store.due_runs(queue, can, EVERYTHING)
+                found.extend(Bell(BellKind.ADVANCE, queue, run_id) for run_id in ids)
+        return found
+
+    def _next(self) -> int | None:
+        can: Capability = self.worker_now.can
+        return self.connect_engine().store.due(can, 1).next_at
+
+    def _move(self, to: int) -> None:
+        """Move the clock; the worker, which is up, keeps its lease."""
+        worker, store, lease = self.worker_now, self.connect_engine().store, self.settings.lease
+        store.renew(worker.id, (to - self._clock.now()) / 1e6 + lease)
+        self._clock.set(to)
+        self._renew()
+
+    def _renew(self) -> None:
+        worker = self.worker_now
+        worker.heartbeat()
+        worker.sweep()
+
+    def _die(self) -> None:
+        """The worker is gone without a word: its lease runs out, and another takes over."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.cache.clear()
+            self._clock.set(self._clock.now() + round(self.settings.lease * 1e6) + 1)
+        self._renew()
+
+    def _put_away(self, leave: bool) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None and self._engine is not None and leave:
+            worker.leave()
+
+    def _instant(self, by: float | timedelta | datetime) -> int:
+        now = self._clock.now()
+        to = micros("by", by) if isinstance(by, datetime) else now + round(seconds("by", by) * 1e6)
+        if to < now:
+            raise ValueError(f"the clock goes forward only: it is {instant(now)}, and {by!r} would turn it back")
+        return to
+
+    def _explained(self, due: Iterable[Bell]) -> list[Any]:
+        ids = [bell.run_id for bell in due if bell.run_id is not None]
+        return [self.handle(run_id).explain() for run_id in dict.fromkeys(ids[:10])]
+
+
+class _VirtualHandle(Handle[T]):
+    """A handle whose waiting moves the clock."""
+
+    __slots__ = ()
+
+    def result(self, timeout: float | timedelta | None = None, wait_blocked: bool = False) -> T:
+        self._virtual.drain()  # what is blocked may be due: its code may have been mended since
+        return super().result(timeout, wait_blocked)
+
+    def _pause(self, duration: float) -> None:
+        if self._virtual.drain():
+            return
+        at = self._virtual._next()
+        if at is None:
+            raise Stuck(self.explain(), self.run_id)
+        self._virtual.advance(instant(max(at, self._virtual._clock.now())))
+
+    def _time(self) -> float:
+        return self._virtual._clock.now() / 1e6
+
+    @property
+    def _virtual(self) -> VirtualMesh:
+        assert isinstance(self._mesh, VirtualMesh)
+        return self._mesh

@@ -1,0 +1,166 @@
+"""Why a run is where it is, and what to do about it.
+
+The rule of this file: the reason is of the closed set, and fits the status beside it. Waits are read
+from what is recorded, never by running code again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from squidmesh.core.events import Event
+from squidmesh.core.status import CODE_REASONS, ENDED, REASONS, UNSERVED, Reason, RunStatus, fits
+from squidmesh.ports import RunRow, TaskRow, WorkerRow
+from squidmesh.views import wording
+from squidmesh.views.findings import Finding, Kind, Serving, find
+from squidmesh.views.folding import Folded, folded
+from squidmesh.views.run import standing, when
+from squidmesh.views.wording import Action
+
+__all__ = ["Action", "Explanation", "Place", "Waiting", "explain"]
+
+
+class Waiting(BaseModel, frozen=True):
+    """One thing that a run waits for.
+
+    ``kind`` says what it is: a ``worker`` for the queue ``name``; ``code`` for the workflow or step ``name``;
+    the ``start`` or the next turn of the ``run``; a ``step``, a lost ``attempt`` of it, or its ``retry``; a
+    ``timer``.
+    """
+
+    kind: Kind
+    name: str
+    position: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Place(BaseModel, frozen=True):
+    """A line of the workflow's code."""
+
+    file: str
+    line: int
+    function: str | None = None
+
+
+class Explanation(BaseModel, frozen=True):
+    """Why a run is where it is. ``waiting_on`` has all that it waits for, what ``reason`` names first.
+
+    ``blockers`` will not go by themselves; ``code`` is where broken code is; ``evidence`` has the recorded
+    facts that this rests on.
+    """
+
+    status: RunStatus
+    reason: Reason
+    summary: str
+    waiting_on: list[Waiting] = []
+    blockers: list[str] = []
+    code: Place | None = None
+    next_actions: list[Action] = []
+    evidence: dict[str, Any] = {}
+
+
+def explain(
+    row: RunRow,
+    events: Sequence[Event],
+    tasks: Sequence[TaskRow],
+    workers: Sequence[WorkerRow],
+    now: int,
+    *,
+    inbox: int = 0,
+) -> Explanation:
+    """Explain a run.
+
+    :param row: the run's row.
+    :param events: its history, followed by the events that wait in its inbox.
+    :param tasks: its task rows.
+    :param workers: all workers; those whose lease is over count as gone.
+    :param now: microseconds since the epoch, by the clock that rules the leases.
+    :param inbox: how many rows wait in its inbox.
+
+    The parts may be read one after the other, as for ``fold``: the history last.
+    """
+    run = folded(events, tasks)
+    status, _, ended_at = standing(row, run)
+    if status in ENDED:
+        return _ended(row, run, status, ended_at, inbox)
+    serving = Serving(workers, now)
+    found = find(row, run, serving)
+    reason = _reason(status, found[0])
+    return Explanation(
+        status=_status(status, reason),
+        reason=reason,
+        summary=wording.summary(row, run, reason, found, serving),
+        waiting_on=[_waiting(finding) for finding in found],
+        blockers=wording.blockers(row, run, found, serving),
+        code=_place(run, reason),
+        next_actions=wording.actions(row, reason, found[0]),
+        evidence=_evidence(row, run, inbox) | {"workers": serving.count(found[0].queue or row.queue)},
+    )
+
+
+def _ended(row: RunRow, run: Folded, status: RunStatus, at: int | None, inbox: int) -> Explanation:
+    reason = Reason(status.value)
+    return Explanation(
+        status=status,
+        reason=reason,
+        summary=wording.ended(row, run, status, at),
+        next_actions=wording.actions(row, reason, Finding(reason, "run", row.workflow)),
+        evidence=_evidence(row, run, inbox),
+    )
+
+
+def _reason(status: RunStatus, main: Finding) -> Reason:
+    """The reason of what comes first; of a run that drains only if it needs a person."""
+    if status is RunStatus.UNDOING and main.reason not in UNSERVED and not fits(status, main.reason):
+        return Reason.DRAINING
+    return main.reason
+
+
+def _status(status: RunStatus, reason: Reason) -> RunStatus:
+    """The status that fits the reason: a task may have been picked up since the row was written."""
+    if fits(status, reason):
+        return status
+    return next((s for s in (RunStatus.RUNNING, RunStatus.WAITING) if reason in REASONS[s]), status)
+
+
+def _waiting(finding: Finding) -> Waiting:
+    return Waiting(
+        kind=finding.kind,
+        name=finding.name,
+        position=finding.position,
+        since=when(finding.since),
+        until=when(finding.until),
+    )
+
+
+def _place(run: Folded, reason: Reason) -> Place | None:
+    blocked = run.blocked
+    if reason not in CODE_REASONS or blocked is None or blocked.file is None or blocked.line is None:
+        return None
+    return Place(file=blocked.file, line=blocked.line, function=blocked.function)
+
+
+def _evidence(row: RunRow, run: Folded, inbox: int) -> dict[str, Any]:
+    """The recorded facts: the row's, and the newest event."""
+    last = run.last
+    return {
+        "run": {
+            "status": row.status,
+            "reason": row.reason,
+            "worker": row.worker,
+            "epoch": row.epoch,
+            "due_at": _iso(row.due_at),
+        },
+        "event": None if last is None else {"kind": last.kind, "seq": last.seq or None, "at": _iso(last.at)},
+        "inbox": inbox,
+    }
+
+
+def _iso(at: int | None) -> str | None:
+    moment = when(at)
+    return None if moment is None else moment.isoformat()

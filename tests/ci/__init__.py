@@ -1,0 +1,1 @@
+"""What `.ci/run` checks besides the tests."""

@@ -1,0 +1,44 @@
+"""A run that is ending waits for attempts in flight, but not for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from squidmesh import Flow, RunCancelled, gather, step, workflow
+from squidmesh.ports import Capability
+from squidmesh.testing import VirtualMesh
+from tests.engine.conftest import kinds
+
+
+@step(queue="slow", name="drains slowly")
+def slow(n: int) -> int:
+    return n
+
+
+@workflow
+def slow_together() -> Flow[list[int]]:
+    return (yield from gather([slow(1), slow(2)]))
+
+
+def test_after_the_drain_timeout_what_hangs_is_waited_for_no_more(mesh: VirtualMesh) -> None:
+    store = mesh.connect_engine().store
+    can = Capability(("slow",), (("slow_together", 1),), ("drains slowly",))
+    store.register("hanging", "elsewhere", 1, can, lease=10_000)
+    handle = mesh.start(slow_together())
+    mesh.worker_now._queues = ("default",)
+    mesh.worker_now._can = None
+    mesh.drain()
+    (claimed,) = store.claim_tasks("hanging", "slow", can, 1)
+    handle.cancel(note="enough")
+    mesh.drain()
+    assert handle.status() == "undoing"
+    assert kinds(handle).count("StepCancelled") == 1  # the one that nobody had begun
+    mesh.advance(timedelta(seconds=599))
+    assert handle.status() == "undoing"
+    mesh.advance(2)
+    with pytest.raises(RunCancelled):
+        handle.result()
+    assert kinds(handle)[-3:] == ["StepCancelled", "StepCancelled", "RunCancelled"]
+    assert not store.checkpoint(handle.run_id, claimed.position, "hanging", claimed.number, "1")

@@ -1,0 +1,172 @@
+"""Every statement finds its rows by an index, however many runs sleep."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from squidmesh.ports import Join, RunChange, RunFilter
+from squidmesh.store import SqlStore, open_store
+from squidmesh.store.database import Statements
+
+from .support import CAN, LEASE, SECOND, a_task, an_append, new_run, outcome, started, worker
+
+SLEEPING = 100_000
+BOTH = ["sqlite_url", "postgres_url"]
+
+FILL = {
+    "postgresql": """
+        INSERT INTO squidmesh_runs
+            (id, workflow, version, status, queue, priority, created_at, due_at, epoch, length)
+        SELECT gen_random_uuid(), 'shop', 1, 'waiting', 'default', n % 3, :now, :now + 3600000000 + n, 1, 5
+        FROM generate_series(1, :count) AS n
+    """,
+    "sqlite": """
+        WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < :count)
+        INSERT INTO squidmesh_runs
+            (id, workflow, version, status, queue, priority, created_at, due_at, epoch, length)
+        SELECT lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-a'
+            || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))),
+            'shop', 1, 'waiting', 'default', n % 3, :now, :now + 3600000000 + n, 1, 5
+        FROM s
+    """,
+}
+
+
+@pytest.fixture(params=BOTH)
+def sleepy(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
+    """A store with 100,000 runs that sleep for an hour."""
+    store = open_store(request.getfixturevalue(request.param))
+    now = store.now()
+    with store.engine.begin() as connection:
+        connection.execute(text(FILL[store.engine.dialect.name]), {"now": now, "count": SLEEPING})
+    yield store
+    store.close()
+    store.engine.dispose()
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Every statement that is said, with its parameters."""
+    said: list[tuple[str, dict[str, Any]]] = []
+
+    def listening(method: Any) -> Any:
+        def listen(self: Statements, statement: str, **parameters: Any) -> Any:
+            said.append((statement, parameters))
+            return method(self, statement, **parameters)
+
+        return listen
+
+    monkeypatch.setattr(Statements, "rows", listening(Statements.rows))
+    monkeypatch.setattr(Statements, "change", listening(Statements.change))
+    return said
+
+
+def do_everything(store: SqlStore) -> None:
+    worker(store)
+    store.renew("w1", LEASE)
+    store.due(CAN, 10)
+    parent = str(uuid4())
+    one, two = started(store, key="k"), started(store, parent=parent)
+    store.run_by_key("k")
+    store.due_runs("default", CAN, 10)
+    claimed = store.claim("w1", one, CAN)
+    assert claimed is not None
+    store.append(an_append(claimed, 2))
+    store.append(an_append(claimed, 3, tasks=tuple(a_task(store, f"7.{n}", join_position="7") for n in range(4))))
+    store.append(an_append(claimed, 4, joins=(Join("7", 4),)))
+    store.post(one, "Signal", "[{}]", key="k")
+    inbox = store.refresh(one, "w1", 1)
+    assert inbox is not None
+    release = RunChange("waiting", release=True, due_at=store.now())
+    store.append(an_append(claimed, 5, taken=(inbox[0].id,), change=release))
+    first, second = store.claim_tasks("w1", "default", CAN, 2, run_id=one)
+    (third,) = store.claim_tasks("w1", "default", CAN, 1)
+    store.checkpoint(one, first.position, "w1", 1, "1")
+    store.hand_back("w1", [(one, second.position, 1)])
+    store.report("w1", [outcome(first), outcome(third, retry_at=1)])
+    again = store.claim("w1", one, CAN, known=2)
+    assert again is not None
+    store.withdraw(one, "w1", 2, ["7.1", "7.2", "7.3"])
+    store.append(an_append(again, 6, change=RunChange("failed", ended_at=1)))
+    other = store.claim("w1", two, CAN)
+    assert other is not None
+    store.let_go(two, "w1", 1, store.now())
+    other = store.claim("w1", two, CAN)
+    assert other is not None
+    store.append(an_append(other, 2, change=RunChange("blocked", release=True, code="old")))
+    store.unblock(CAN, {("shop", 1): "new"}, 10)
+    other = store.claim("w1", two, CAN)
+    assert other is not None
+    store.append(an_append(other, 3, change=RunChange("completed", ended_at=1)))
+    store.start([new_run(store), new_run(store)])
+    for read in (store.run, store.history, store.last, store.inbox, store.tasks):
+        read(one)  # type: ignore[operator]
+    store.runs(RunFilter(status=["completed"]), 10, None)
+    store.runs(RunFilter(parent=parent), 10, None)
+    store.runs(RunFilter(), 10, one)
+    store.tasks_of("w1")
+    worker(store, "dead", lease=0.0)
+    store.expired()
+    store.take_over("dead", {})
+    store.leave("w1", {})
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def unindexed(store: SqlStore, statement: str, parameters: dict[str, Any]) -> list[str]:
+    """What this statement reads of a table that can be large without looking it up in an index."""
+    postgres = store.engine.dialect.name == "postgresql"
+    with store.database.transaction() as statements:
+        explain = "EXPLAIN (FORMAT JSON) " if postgres else "EXPLAIN QUERY PLAN "
+        rows = statements.rows(explain + statement, **parameters)
+    if not postgres:
+        return [row[3] for row in rows if row[3].startswith("SCAN squidmesh_") and "workers" not in row[3]]
+    found = rows[0][0]
+    plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
+    return [
+        f"{node['Node Type']} on {node['Relation Name']}"
+        for node in nodes(plan)
+        if node.get("Relation Name", "squidmesh_workers") != "squidmesh_workers"
+        and node["Node Type"] not in ("ModifyTable", "Bitmap Heap Scan")
+        and "Index Cond" not in node
+    ]
+
+
+# What a list without any condition reads: the newest runs, along the primary key.
+ALONG_THE_KEY = "FROM squidmesh_runs AS r ORDER BY id DESC"
+
+
+def test_every_statement_finds_its_rows_by_index(sleepy: SqlStore, spoken: list[tuple[str, dict[str, Any]]]) -> None:
+    do_everything(sleepy)
+    statements = {text: parameters for text, parameters in spoken if ALONG_THE_KEY not in text}
+    assert len(statements) > 30
+    wrong = {text: found for text, parameters in statements.items() if (found := unindexed(sleepy, text, parameters))}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("sleepy", ["postgres_url"], indirect=True)  # SQLite does not tell what it has read
+def test_the_sweep_does_not_read_what_sleeps(sleepy: SqlStore, spoken: list[tuple[str, dict[str, Any]]]) -> None:
+    worker(sleepy)
+    spoken.clear()
+    assert sleepy.due(CAN, 10).runs == {}
+    assert sleepy.due_runs("default", CAN, 10) == []
+    for statement, parameters in list(spoken):
+        with sleepy.database.autocommit() as statements:
+            rows = statements.rows("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, **parameters)
+        plan = rows[0][0][0]["Plan"]
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, statement
+
+
+def test_the_next_due_time_is_found_among_all_that_sleep(sleepy: SqlStore) -> None:
+    due = sleepy.due(CAN, 10)
+    assert due.runs == {}
+    assert due.next_at is not None
+    assert 3_000 * SECOND < due.next_at - sleepy.now() <= 3_601 * SECOND
