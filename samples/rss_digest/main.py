@@ -25,7 +25,7 @@ from typing import Any
 import feedparser
 from pydantic import BaseModel
 
-from squidmesh import Flow, GiveUp, Mesh, MeshError, Retry, StepFailed, context, step, workflow
+from squidmesh import Flow, GiveUp, Mesh, MeshError, Retry, context, step, workflow
 from squidmesh.tools import http
 
 
@@ -51,15 +51,11 @@ def rss_digest(feed_url: str, webhook_url: str, ledger: str) -> Flow[Sent]:
     feed = yield from fetch_feed(feed_url)
     fresh = yield from take_unsent(feed_url, feed.items, ledger)
     if fresh:
-        try:
-            yield from post_digest(webhook_url, feed.title, fresh)
-        except StepFailed:
-            yield from give_back(ledger)  # undelivered: the next run may have them
-            raise
+        yield from post_digest(webhook_url, feed.title, fresh)  # should it fail, what was taken is given back
     return Sent(feed=feed.title, items=len(fresh))
 
 
-@step(retry=Retry(max_attempts=5, initial=2, maximum=60), timeout=60)
+@step(pure=True, retry=Retry(max_attempts=5, initial=2, maximum=60), timeout=60)
 def fetch_feed(url: str) -> Feed:
     """The feed as it is now."""
     answer = http.get(url, follow_redirects=True)
@@ -87,6 +83,13 @@ def take_unsent(feed_url: str, items: list[Item], ledger: str) -> list[Item]:
     return list({item.id: item for item in items if item.id in mine}.values())
 
 
+@take_unsent.undo
+def give_back(taken: list[Item], feed_url: str, items: list[Item], ledger: str) -> None:
+    """Undelivered: leaves what this run took to later ones."""
+    with _open(ledger) as db:
+        db.execute("DELETE FROM taken WHERE run = ?", (context().run_id,))
+
+
 @step(retry=Retry(max_attempts=8, initial=2, maximum=300), timeout=60)
 def post_digest(webhook_url: str, title: str, items: list[Item]) -> None:
     """One message with all the items. A webhook that is busy says when to come back, and is obeyed."""
@@ -97,13 +100,6 @@ def post_digest(webhook_url: str, title: str, items: list[Item]) -> None:
         "items": [item.model_dump(mode="json") for item in items],
     }
     http.post(webhook_url, json=digest)
-
-
-@step(retry=Retry(max_attempts=5))
-def give_back(ledger: str) -> None:
-    """Leaves what this run took to later ones."""
-    with _open(ledger) as db:
-        db.execute("DELETE FROM taken WHERE run = ?", (context().run_id,))
 
 
 @contextmanager

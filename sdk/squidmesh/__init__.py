@@ -14,24 +14,40 @@ from squidmesh.core.commands import (
     spawn,
 )
 from squidmesh.core.deterministic import RunInfo, discard, new_uuid, now, patched, rng, run_info
+from squidmesh.core.effects import Applied, Cleaned, NotApplied, NotNeeded, RetryStep, StillUnknown
 from squidmesh.core.failure import Failure
+from squidmesh.core.gates import Decision, Vote, approval, pause
+from squidmesh.core.report import EntryReport, RollbackReport
 from squidmesh.core.retry import Retry
+from squidmesh.core.schedule import Cron, Every
+from squidmesh.core.scopes import add_undo, rollback, saga
+from squidmesh.core.signals import Signal
 from squidmesh.core.step import Step, step
-from squidmesh.core.stepcontext import StepContext, context
+from squidmesh.core.stepcontext import RollbackInfo, StepContext, context
+from squidmesh.core.transactions import transaction
 from squidmesh.core.workflow import Flow, Workflow, workflow
 from squidmesh.errors import (
     Cancelled,
     ConfigurationError,
     DeadlineExceeded,
     DefinitionError,
+    EffectUnknown,
     GatherFailed,
     GiveUp,
     IllegalState,
     InvalidPayload,
+    Irreversible,
     KeyConflict,
     MeshError,
     NonDeterminism,
+    NoSuchEntry,
+    NothingOpen,
+    NothingToUndo,
     NotMigrated,
+    NotSettled,
+    OwnedByParent,
+    PartialEffect,
+    PastPivot,
     PayloadError,
     RetryAfter,
     RunBlocked,
@@ -41,21 +57,31 @@ from squidmesh.errors import (
     RunNotFound,
     RunTerminated,
     RunUndone,
+    ScheduleNotFound,
     StepFailed,
     StoreUnavailable,
+    UnsafeRerun,
     WorkerLost,
     WorkflowError,
 )
 from squidmesh.handle import Handle
 from squidmesh.mesh import Mesh
+from squidmesh.scheduling import Schedule
 
 __all__ = [
+    "Applied",
     "Call",
     "Cancelled",
+    "Cleaned",
     "Command",
     "ConfigurationError",
+    "Cron",
     "DeadlineExceeded",
+    "Decision",
     "DefinitionError",
+    "EffectUnknown",
+    "EntryReport",
+    "Every",
     "Failure",
     "FanOut",
     "Flow",
@@ -64,15 +90,28 @@ __all__ = [
     "Handle",
     "IllegalState",
     "InvalidPayload",
+    "Irreversible",
     "KeyConflict",
     "Mesh",
     "MeshError",
+    "NoSuchEntry",
     "NonDeterminism",
+    "NotApplied",
     "NotMigrated",
+    "NotNeeded",
+    "NotSettled",
+    "NothingOpen",
+    "NothingToUndo",
+    "OwnedByParent",
+    "PartialEffect",
+    "PastPivot",
     "PayloadError",
     "Pending",
     "Retry",
     "RetryAfter",
+    "RetryStep",
+    "RollbackInfo",
+    "RollbackReport",
     "RunBlocked",
     "RunCancelled",
     "RunEnded",
@@ -81,13 +120,21 @@ __all__ = [
     "RunNotFound",
     "RunTerminated",
     "RunUndone",
+    "Schedule",
+    "ScheduleNotFound",
+    "Signal",
     "Step",
     "StepContext",
     "StepFailed",
+    "StillUnknown",
     "StoreUnavailable",
+    "UnsafeRerun",
+    "Vote",
     "WorkerLost",
     "Workflow",
     "WorkflowError",
+    "add_undo",
+    "approval",
     "context",
     "discard",
     "fan_out",
@@ -96,13 +143,17 @@ __all__ = [
     "new_uuid",
     "now",
     "patched",
+    "pause",
     "publish",
     "race",
     "rng",
+    "rollback",
     "run_info",
+    "saga",
     "sleep",
     "sleep_until",
     "spawn",
     "step",
+    "transaction",
     "workflow",
 ]

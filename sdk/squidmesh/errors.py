@@ -6,7 +6,15 @@ MeshError
 ├── PayloadError               a value cannot be stored
 ├── KeyConflict                the key belongs to a run with other input
 ├── RunNotFound                no run has this id
+├── ScheduleNotFound           no schedule has this name
 ├── IllegalState               the run cannot do that now
+│   └── PastPivot              it can only go forward (``force=True`` overrides)
+├── NoSuchEntry                no step or entry of the run has this name or position, or several have
+├── NothingOpen                no gate of the run is open for this, or not any more
+├── NothingToUndo              nothing of the run is there to be undone
+├── UnsafeRerun                an irreversible step would run again
+├── OwnedByParent              a child run is rolled back with its parent
+├── NotSettled                 a scope has no report yet
 ├── NotMigrated                the database has no, or another, schema
 ├── ConfigurationError         a setting cannot work: a wrong URL, a missing driver
 ├── StoreUnavailable           the database cannot be reached, or does not answer
@@ -23,7 +31,8 @@ MeshError
     ├── GatherFailed
     └── DeadlineExceeded
 
-Raised inside a step to steer its attempts: RetryAfter, GiveUp (Exception). Cancelled is a BaseException.
+Raised inside a step to steer its attempts: RetryAfter, GiveUp (Exception); to say what its effect is: PartialEffect,
+EffectUnknown; in an undo: Irreversible. Cancelled is a BaseException.
 The rule of this file: ``str()`` of each says what happened, to which run and step, and what to do.
 """
 
@@ -82,6 +91,14 @@ class RunNotFound(MeshError, LookupError):
         super().__init__(f"no run {wanted!r}: {hint}")
 
 
+class ScheduleNotFound(MeshError, LookupError):
+    """No schedule has this name in this database; it may have been deleted."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no schedule {name!r}: it was deleted, or never made; mesh.schedules() has those there are")
+
+
 class IllegalState(MeshError):
     """The run cannot do what was asked in the state it is in."""
 
@@ -89,6 +106,69 @@ class IllegalState(MeshError):
         self.run_id, self.status, self.command, self.allowed = run_id, status, command, allowed
         can = f"allowed now: {', '.join(allowed)}" if allowed else "nothing can be done to it any more"
         super().__init__(f"run {run_id} is {status}: {command} is not possible; {can}")
+
+
+class PastPivot(IllegalState):
+    """A pivot step has completed: the run can only go forward."""
+
+    def __init__(self, run_id: str, status: str, step: str, position: str) -> None:
+        self.step, self.position = step, position
+        super().__init__(
+            run_id, f"{status}, past its pivot `{step}` at position {position}", "cancel", ("cancel(force=True)",)
+        )
+
+
+class NoSuchEntry(MeshError, LookupError):
+    """No step or entry has this name or position, or more than one has. ``candidates`` are those that there are."""
+
+    def __init__(self, run_id: str, wanted: str, candidates: tuple[str, ...], what: str = "entry") -> None:
+        self.run_id, self.wanted, self.candidates = run_id, wanted, candidates
+        there = f"there are: {', '.join(candidates)}" if candidates else "there is none"
+        which = f"{what} {wanted!r}" if wanted else what
+        super().__init__(f"run {run_id} has no single {which} for this; {there} (name one by its position)")
+
+
+class NothingOpen(MeshError, LookupError):
+    """Nothing is open at which this could be said. ``told``: what there was and how it came out, and what there is."""
+
+    def __init__(self, run_id: str, status: str, command: str, told: tuple[str, ...] = ()) -> None:
+        self.run_id, self.status, self.command, self.told = run_id, status, command, told
+        there = "; ".join(told) or "it has come to no gate of this kind yet"
+        super().__init__(f"run {run_id} is {status}: there is nothing to {command}; {there}")
+
+
+class NothingToUndo(MeshError):
+    """Nothing of the run is there to be undone; the message says why."""
+
+    def __init__(self, run_id: str, why: str) -> None:
+        self.run_id, self.why = run_id, why
+        super().__init__(f"nothing of run {run_id} can be undone: {why}")
+
+
+class UnsafeRerun(MeshError):
+    """A rerun would run irreversible steps again. ``steps`` names them, as ``name at position``."""
+
+    def __init__(self, run_id: str, steps: tuple[str, ...]) -> None:
+        self.run_id, self.steps = run_id, steps
+        super().__init__(
+            f"a rerun of run {run_id} would run irreversible steps again: {', '.join(steps)}; if that is meant, "
+            "rerun(allow_irreversible=True, actor=…, note=…)"
+        )
+
+
+class OwnedByParent(MeshError):
+    """The run is a child whose parent has used it: it is rolled back with its parent, or with ``force=True``."""
+
+    def __init__(self, run_id: str, parent: str) -> None:
+        self.run_id, self.parent = run_id, parent
+        super().__init__(
+            f"run {run_id} is a child of run {parent}, which has used its result: roll that one back, "
+            "or this one alone with rollback(force=True, …)"
+        )
+
+
+class NotSettled(MeshError):
+    """A scope has no report: it was not rolled back, or not to its end."""
 
 
 class NotMigrated(MeshError):
@@ -101,6 +181,10 @@ class ConfigurationError(MeshError):
 
 class StoreUnavailable(MeshError):
     """The database cannot be reached, or has not answered for too long."""
+
+
+class FailedByOperator(MeshError):
+    """A person ended the run as failed; stored as the type of the run's failure."""
 
 
 class WorkerLost(MeshError):
@@ -132,7 +216,8 @@ class RunFailed(RunEnded):
         self.rollback = rollback
         super().__init__(
             run_id,
-            f"run {run_id} failed: {failure}{step}; mesh.handle({run_id!r}).history() shows how it got there",
+            f"run {run_id} failed: {failure}{step}{_left(rollback)}; "
+            f"mesh.handle({run_id!r}).history() shows how it got there",
         )
 
 
@@ -140,7 +225,7 @@ class RunCancelled(RunEnded):
     def __init__(self, run_id: str, note: str | None = None, rollback: Any = None) -> None:
         self.note = note
         self.rollback = rollback
-        super().__init__(run_id, f"run {run_id} was cancelled{f': {note}' if note else ''}")
+        super().__init__(run_id, f"run {run_id} was cancelled{f': {note}' if note else ''}{_left(rollback)}")
 
 
 class RunTerminated(RunEnded):
@@ -152,7 +237,12 @@ class RunTerminated(RunEnded):
 class RunUndone(RunEnded):
     def __init__(self, run_id: str, rollback: Any = None) -> None:
         self.rollback = rollback
-        super().__init__(run_id, f"run {run_id} had completed and was undone later")
+        super().__init__(run_id, f"run {run_id} had completed and was undone later{_left(rollback)}")
+
+
+def _left(rollback: Any) -> str:
+    """What a rollback achieved, where that is not all of it."""
+    return f"; {rollback}" if rollback is not None and rollback.outcome != "clean" else ""
 
 
 class RunBlocked(MeshError):
@@ -223,6 +313,30 @@ class GiveUp(Exception):
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
         super().__init__(reason or "gave up")
+
+
+class PartialEffect(Exception):
+    """Raise in a step: it failed, and a part of its effect is there. ``data`` (JSON) says which."""
+
+    def __init__(self, data: Any = None) -> None:
+        self.data = data
+        super().__init__(f"a part of the effect is there: {data!r}" if data is not None else "a part of it is there")
+
+
+class EffectUnknown(Exception):
+    """Raise in a step: it failed, and nobody knows whether its effect happened."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason or "nobody knows whether it happened")
+
+
+class Irreversible(Exception):
+    """Raise in an undo: it turns out that this cannot be undone."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason or "cannot be undone")
 
 
 class Cancelled(BaseException):

@@ -9,26 +9,35 @@ import asyncio
 import time
 from collections.abc import Generator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from squidmesh.core import events as ev
 from squidmesh.core.calls import seconds
 from squidmesh.core.codec import decode, decode_rows
+from squidmesh.core.effects import Applied, NotApplied
 from squidmesh.core.events import Event
 from squidmesh.core.payloads import Value, mask
+from squidmesh.core.report import RollbackReport
+from squidmesh.core.signals import Signal
 from squidmesh.core.status import ENDED, RunStatus
-from squidmesh.engine.post import cancel
+from squidmesh.engine import repair, steering, voting
+from squidmesh.engine.engine import Engine
+from squidmesh.engine.known import unfolded
+from squidmesh.engine.rerun import rerun
+from squidmesh.engine.sending import signal as send
+from squidmesh.engine.undoing import rollback
 from squidmesh.errors import RunBlocked, RunCancelled, RunFailed, RunNotFound, RunTerminated, RunUndone
 from squidmesh.ports import RunRow, Store
 from squidmesh.views.explanation import Explanation, explain
 from squidmesh.views.folding import folded
 from squidmesh.views.published import NEVER, published
-from squidmesh.views.run import RunView, fold
+from squidmesh.views.run import RunView, fold, reports
 from squidmesh.views.wording import failed_step
 
 if TYPE_CHECKING:
     from squidmesh.mesh import Mesh
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 QUICK, SLOW = 0.002, 0.25
@@ -60,27 +69,29 @@ class Handle(Generic[T_co]):
         """
         began = self._time()
         until = None if timeout is None else began + seconds("timeout", timeout)
-        while not self._settled(wait_blocked):
+        while (ended := self._ended(wait_blocked)) is None:
             now = self._time()
             if until is not None and now >= until:
                 raise TimeoutError(f"run {self.run_id} has not ended: {self.explain().summary}")
             pause = min(SLOW, max(QUICK, (now - began) / 10))
             self._pause(pause if until is None else min(pause, max(0.0, until - now)))
-        return self._outcome()
+        return self._outcome(ended)
 
     def __await__(self) -> Generator[Any, None, T_co]:
         return asyncio.to_thread(self.result).__await__()
 
     def inspect(self) -> RunView:
-        """The run with its steps and their attempts, as fresh as the database."""
+        """The run with its steps and their attempts, and its rollbacks, as fresh as the database."""
         row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
-        return fold(row, self.history(), tasks, inbox)
+        history = self.history()
+        return fold(row, history, tasks, unfolded(history, inbox))
 
     def explain(self) -> Explanation:
         """Why the run is where it is, and what to do next."""
         row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
-        workers, now = self._store.workers(), self._mesh.connect_engine().clock.now()
-        return explain(row, [*self.history(), *inbox], tasks, workers, now, inbox=len(inbox))
+        workers, now, history = self._store.workers(), self._engine.clock.now(), self.history()
+        waiting = unfolded(history, inbox)
+        return explain(row, [*history, *waiting], tasks, workers, now, inbox=len(waiting))
 
     def history(self) -> list[Event]:
         """All recorded events of the run, in order."""
@@ -104,18 +115,190 @@ class Handle(Generic[T_co]):
 
     # --------------------------------------------------------------------------------------- steering
 
-    def cancel(self, *, actor: str | None = None, note: str | None = None, key: str | None = None) -> None:
-        """Ask the run to end: nothing new starts, what is in flight settles, then it is ``cancelled``.
+    @overload
+    def signal(self, signal: Signal[bool], payload: bool = True, *, key: str | None = None) -> str: ...
+    @overload
+    def signal(self, signal: Signal[T], payload: T, *, key: str | None = None) -> str: ...
+    @overload
+    def signal(self, signal: str, payload: Any = True, *, key: str | None = None) -> str: ...
+    def signal(self, signal: Signal[Any] | str, payload: Any = True, *, key: str | None = None) -> str:
+        """Send the run a message; it is kept, in order, until the workflow waits for one of its name.
 
-        Does not wait. :raises IllegalState: it has ended already.
+        :param signal: a ``Signal``, whose type the payload must fit; or its name, and the wait judges when it comes.
+        :param key: sent again with the same key, a message is delivered once.
+        :return: the status of the run.
+        :raises InvalidPayload: the payload does not fit; nothing was sent. ``IllegalState``: the run is over.
         """
-        cancel(self._mesh.connect_engine(), self.run_id, actor, note, key)
+        return send(self._engine, self.run_id, signal, payload, key)
+
+    def approve(self, gate: object = None, *, actor: str, note: str | None = None, key: str | None = None) -> str:
+        """Vote for an approval. Of one actor the first vote counts.
+
+        :param gate: its name, or its position; may be left out when exactly one is open.
+        :param key: said again with the same key, a command records nothing. (So for all of these.)
+        :return: the status of the run, which has not looked at it yet.
+        :raises NothingOpen: none is, or it was decided already: it says how. ``NoSuchEntry``: it has ``candidates``.
+        """
+        return voting.vote(self._engine, self.run_id, gate, True, actor, note, key)
+
+    def reject(self, gate: object = None, *, actor: str, note: str | None = None, key: str | None = None) -> str:
+        """Vote against an approval, which decides it. As ``approve``."""
+        return voting.vote(self._engine, self.run_id, gate, False, actor, note, key)
+
+    def resume(
+        self,
+        payload: Any = None,
+        *,
+        gate: object = None,
+        actor: str,
+        note: str | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Let a run go on that has come to a ``pause``, with what that gives. As ``approve``.
+
+        :param payload: what does not fit the type that the workflow wants is put on record, and the pause goes on.
+        """
+        return voting.resume(self._engine, self.run_id, payload, gate, actor, note, key)
+
+    def hold(self, *, actor: str, note: str | None = None, key: str | None = None) -> str:
+        """Have nothing new begin until ``release``: an operator's pause.
+
+        Attempts that are in flight, about to begin, or with other workers already are recorded; timers fire after the
+        release.
+
+        :raises IllegalState: the run has ended, or is on its way there.
+        """
+        return steering.hold(self._engine, self.run_id, actor, note, key)
+
+    def release(self, *, actor: str, note: str | None = None, key: str | None = None) -> str:
+        """Let a held run go on; and try one again that is blocked by code or a value.
+
+        :raises IllegalState: it is neither held nor so blocked.
+        """
+        return steering.release(self._engine, self.run_id, actor, note, key)
+
+    def cancel(
+        self,
+        *,
+        undo: bool = True,
+        force: bool = False,
+        actor: str | None = None,
+        note: str | None = None,
+        key: str | None = None,
+    ) -> RollbackReport | None:
+        """Ask the run to end: nothing new starts, what is in flight settles, what it did is undone; then ``cancelled``.
+
+        :param undo: False leaves everything as it is; ``rollback`` can undo it later.
+        :param force: although a pivot has completed; takes ``actor`` and ``note``.
+        :return: the rollback as it stands: what there is to be undone by now, or how far it is if one walks already;
+            None where nothing is undone.
+        :raises IllegalState: it has ended already. ``PastPivot``: it can only go forward.
+        """
+        return steering.cancel(self._engine, self.run_id, undo, force, actor, note, key)
+
+    def terminate(self, *, actor: str, note: str, key: str | None = None) -> str:
+        """End the run at once: nothing is waited for and nothing undone, though ``rollback`` can do that later."""
+        return steering.terminate(self._engine, self.run_id, actor, note, key)
+
+    def rerun(
+        self,
+        *,
+        from_position: str | None = None,
+        allow_irreversible: bool = False,
+        actor: str | None = None,
+        note: str | None = None,
+        key: str | None = None,
+    ) -> Handle[T_co]:
+        """Start a new run of the same workflow with the same input, once this one has ended.
+
+        :param from_position: not supported yet.
+        :param allow_irreversible: ``True``, with ``actor`` and ``note``: although irreversible steps run again.
+        :raises UnsafeRerun: irreversible steps that have completed, or may have, would run again.
+        :raises IllegalState: it has not ended.
+        """
+        started = rerun(self._engine, self.run_id, from_position, allow_irreversible, actor, note, key)
+        return self._mesh.handle(started)
+
+    # ---------------------------------------------------------------------------------------- repair
+
+    def rollback(
+        self,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        on_irreversible: str | None = None,
+        actor: str | None = None,
+        note: str | None = None,
+        key: str | None = None,
+    ) -> RollbackReport:
+        """Undo what the run did, which has ended; newest first. Does not wait.
+
+        :param dry_run: say what a rollback would meet, and do nothing; takes neither ``actor`` nor ``note``.
+        :param force: although the run is a child whose parent has used it.
+        :param on_irreversible: ``"report"``, ``"halt"`` or ``"refuse"``; by default as the workflow says.
+        :return: the rollback as it stands; the one that walks already, if one does.
+        :raises IllegalState: it has not ended: ``cancel`` ends it and undoes it.
+        :raises NothingToUndo: and why. ``OwnedByParent``: it is undone with its parent.
+        """
+        return rollback(self._engine, self.run_id, dry_run, force, on_irreversible, actor, note, key)
+
+    def undo_retry(self, entry: object, *, actor: str, note: str, key: str | None = None) -> str:
+        """Have an undo called again that has failed for good: fresh attempts, the same key.
+
+        :param entry: the name of the step where that is unambiguous, else its position.
+        :raises NoSuchEntry: no such entry, or several; it has the ``candidates``.
+        """
+        return repair.undo_retry(self._engine, self.run_id, entry, actor, note, key)
+
+    def undo_skip(self, entry: object = None, *, actor: str, note: str, key: str | None = None) -> str:
+        """Go on without an entry whose undo has failed, or which the rollback halts at; it is listed as skipped.
+
+        :param entry: may be left out when exactly one fits.
+        """
+        return repair.undo_skip(self._engine, self.run_id, entry, actor, note, key)
+
+    def undo_mark_done(self, entry: object, *, actor: str, note: str, key: str | None = None) -> str:
+        """Say that an entry was undone by hand, also after the end: the report is issued again."""
+        return repair.undo_mark_done(self._engine, self.run_id, entry, actor, note, key)
+
+    def undo_abandon(self, *, actor: str, note: str, key: str | None = None) -> str:
+        """End a rollback that stands: what is left is not undone."""
+        return repair.undo_abandon(self._engine, self.run_id, actor, note, key)
+
+    def resolve_step(
+        self, step: object, verdict: Applied[Any] | NotApplied, *, actor: str, note: str, key: str | None = None
+    ) -> str:
+        """Say of a step in doubt whether its effect happened: ``Applied(value)`` or ``NotApplied()``.
+
+        :param step: its name where that is unambiguous, else its position.
+        :raises InvalidPayload: the value does not fit the type of the step's result.
+        """
+        return repair.resolve_step(self._engine, self.run_id, step, verdict, actor, note, key)
+
+    def retry_step(self, step: object, *, actor: str, note: str, key: str | None = None) -> str:
+        """Try a step again whose failure has blocked the run past its pivot."""
+        return repair.retry_step(self._engine, self.run_id, step, actor, note, key)
+
+    def skip_step(self, step: object, value: Any, *, actor: str, note: str, key: str | None = None) -> str:
+        """Go on with ``value`` in place of the result of a step whose failure has blocked the run past its pivot.
+
+        :raises InvalidPayload: the value does not fit the type of the step's result.
+        """
+        return repair.skip_step(self._engine, self.run_id, step, value, actor, note, key)
+
+    def fail(self, *, undo: bool = True, actor: str, note: str, key: str | None = None) -> str:
+        """End the run as failed; what it did is undone, unless ``undo`` is False."""
+        return steering.fail(self._engine, self.run_id, undo, actor, note, key)
 
     # ---------------------------------------------------------------------------------------- within
 
     @property
+    def _engine(self) -> Engine:
+        return self._mesh.connect_engine()
+
+    @property
     def _store(self) -> Store:
-        return self._mesh.connect_engine().store
+        return self._engine.store
 
     def _row(self) -> RunRow:
         row = self._store.run(self.run_id)
@@ -133,28 +316,36 @@ class Handle(Generic[T_co]):
     def _time(self) -> float:
         return time.monotonic()
 
-    def _settled(self, wait_blocked: bool) -> bool:
-        status = self._row().status
-        if status == RunStatus.BLOCKED and not wait_blocked:
+    def _ended(self, wait_blocked: bool) -> RunRow | None:
+        """The run's row, once it has ended."""
+        row = self._row()
+        if row.status == RunStatus.BLOCKED and not wait_blocked:
             raise RunBlocked(self.run_id, self.explain())
-        return status in ENDED
+        return row if row.status in ENDED else None
 
-    def _outcome(self) -> T_co:
+    def _outcome(self, row: RunRow) -> T_co:
+        """What it returned, or how else it ended: which the row says, for it may have been rolled back later."""
+        if row.status == RunStatus.COMPLETED:
+            return self._result()
+        run = folded(self.history())
+        rollback = next(iter(reversed(reports(run.chain, row))), None)
+        match run.end:
+            case _ if row.status == RunStatus.UNDONE:
+                raise RunUndone(self.run_id, rollback)
+            case ev.RunFailed(failure=failure) if row.status == RunStatus.FAILED:
+                raise RunFailed(self.run_id, failure, rollback, step=failed_step(run, failure))
+            case ev.RunCancelled(note=note) if row.status == RunStatus.CANCELLED:
+                raise RunCancelled(self.run_id, note, rollback)
+            case end:
+                raise RunTerminated(self.run_id, end.note if isinstance(end, ev.RunTerminated) else None)
+
+    def _result(self) -> T_co:
         last = self._store.last(self.run_id)
-        if last is None:
-            raise RunNotFound(self.run_id)
-        end = decode(last.events, last.seq)[-1]
-        match end:
-            case ev.RunCompleted(result=result):
-                decoded: T_co = self._workflow.result.decode(result) if self._workflow is not None else result
-                return decoded
-            case ev.RunFailed(failure=failure):
-                raise RunFailed(self.run_id, failure, step=failed_step(folded(self.history()), failure))
-            case ev.RunCancelled(note=note):
-                raise RunCancelled(self.run_id, note)
-            case _:
-                undone = self._row().status == RunStatus.UNDONE
-                raise RunUndone(self.run_id) if undone else RunTerminated(self.run_id)
+        end = decode(last.events, last.seq)[-1] if last is not None else None
+        if not isinstance(end, ev.RunCompleted):  # somebody wanted it rolled back, which was refused
+            end = next(event for event in reversed(self.history()) if isinstance(event, ev.RunCompleted))
+        decoded: T_co = self._workflow.result.decode(end.result) if self._workflow is not None else end.result
+        return decoded
 
     def __repr__(self) -> str:
         return f"<Handle of run {self.run_id}>"

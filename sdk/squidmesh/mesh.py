@@ -13,20 +13,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from squidmesh.core.calls import Call, whole_number
 from squidmesh.core.commands import micros
 from squidmesh.core.registry import select
+from squidmesh.core.schedule import CatchUp, Cron, Every, Overlap
+from squidmesh.core.signals import Signal
 from squidmesh.core.status import Reason, RunStatus
+from squidmesh.engine import schedules
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.ids import known_form
+from squidmesh.engine.sending import signal as send
 from squidmesh.engine.start import start
 from squidmesh.engine.wish import checked_key, storable, wish
 from squidmesh.engine.worker import Worker
 from squidmesh.errors import ConfigurationError, DefinitionError, RunNotFound
 from squidmesh.handle import Handle
 from squidmesh.ports import Clock, Doorbell, RunFilter, Store
+from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
 from squidmesh.telemetry.logs import log_events
 from squidmesh.views.summary import Page, RunSummary, summarise
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_DATABASE = "sqlite:///squidmesh.db"
+
+NO_ID = "an id of a run looks like 01920e5a-7c1d-7000-8000-000000000000"
 
 
 class Mesh:
@@ -206,6 +213,51 @@ class Mesh:
         with self.worker():
             return handle.result(timeout)
 
+    # ---------------------------------------------------------------------------------------- schedules
+
+    def schedule(
+        self,
+        name: str,
+        when: Cron | Every,
+        call: Call[T],
+        *,
+        catch_up: CatchUp = "last",
+        overlap: Overlap = "allow",
+        jitter: float | timedelta = 0,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Schedule[T]:
+        """Start a run of a workflow call at each tick: ``mesh.schedule("nightly", Cron("0 2 * * *"), tidy())``.
+
+        The same schedule again changes nothing; another one of the same name replaces what is ahead. The call is built
+        once: its input is that of every run.
+
+        :param when: ``Cron("0 9 * * 1-5", tz="Europe/Sofia")`` or ``Every(120)``.
+        :param catch_up: what becomes of ticks that were missed while no worker was up: ``"last"`` runs the newest one,
+            ``"all"`` each of them, ``"none"`` none. The others are recorded as missed: those that were found only when
+            the next was due, or more than a lease and two sweeps late.
+        :param overlap: what becomes of a tick while the run of an earlier one goes on: ``"allow"`` starts it,
+            ``"skip"`` does not, ``"queue"`` has one wait for that run's end, ``"cancel"`` cancels that run and has the
+            newest wait for its end.
+        :param jitter: seconds (or a timedelta) by which the run of a tick is delayed at most.
+        :param start: no tick before this aware datetime; ``Every`` counts from it.
+        :param end: no tick after it.
+        :param attributes: JSON values to find its runs by.
+        :raises DefinitionError: a name, call or setting that cannot work.
+        """
+        engine = self.connect_engine()
+        checked = _workflow_call(call)
+        said = schedules.define(
+            engine, when, checked, catch_up=catch_up, overlap=overlap, jitter=jitter, start=start, end=end,
+            attributes=attributes,
+        )  # fmt: skip
+        return Schedule(self, schedules.put(engine, name, checked.definition, said))
+
+    def schedules(self) -> list[Schedule[Any]]:
+        """All schedules, by name; those of triggers, too."""
+        return [Schedule(self, row) for row in self.connect_engine().store.schedules()]
+
     # ------------------------------------------------------------------------------------------- finding
 
     def handle(self, run_id: str, workflow: Any = None) -> Handle[Any]:
@@ -216,7 +268,7 @@ class Mesh:
         """
         known = known_form(run_id)
         if known is None:
-            raise RunNotFound(str(run_id), "an id of a run looks like 01920e5a-7c1d-7000-8000-000000000000")
+            raise RunNotFound(str(run_id), NO_ID)
         row = self.connect_engine().store.run(known)
         if row is None:
             raise RunNotFound(known)
@@ -224,6 +276,22 @@ class Mesh:
 
     def _handle(self, run_id: str, workflow: Any) -> Handle[Any]:
         return Handle(self, run_id, workflow)
+
+    @overload
+    def signal(self, run_id: str, signal: Signal[bool], payload: bool = True, *, key: str | None = None) -> str: ...
+    @overload
+    def signal(self, run_id: str, signal: Signal[T], payload: T, *, key: str | None = None) -> str: ...
+    @overload
+    def signal(self, run_id: str, signal: str, payload: Any = True, *, key: str | None = None) -> str: ...
+    def signal(self, run_id: str, signal: Signal[Any] | str, payload: Any = True, *, key: str | None = None) -> str:
+        """Send a run a message, from any process on this database: ``handle.signal``.
+
+        :raises RunNotFound: no such run, or an id that cannot be one.
+        """
+        known = known_form(run_id)
+        if known is None:
+            raise RunNotFound(str(run_id), NO_ID)
+        return send(self.connect_engine(), known, signal, payload, key)
 
     def find(self, key: str, workflow: Any = None) -> Handle[Any] | None:
         """The run that was started with this key (of this workflow, a definition or its name), or None."""

@@ -21,11 +21,21 @@ from typing import Any
 import pytest
 
 from squidmesh import Handle, Mesh
-from squidmesh.events import AttemptFailed, AttemptLost, AttemptStarted, CheckpointSaved
+from squidmesh.events import (
+    AttemptFailed,
+    AttemptLost,
+    AttemptStarted,
+    CheckpointSaved,
+    StepCompleted,
+    UndoCompleted,
+    UndoStarted,
+)
 from tests.worker.processes import SQUIDMESH, Process, gone, process
 
 LOOK_EVERY = 0.02  # seconds between two looks at a condition
 ORDERS = ["o-1", "o-2", "o-3", "o-4", "o-5"]
+LOST = "o-6"
+ENDINGS = [*((key, "completed") for key in ORDERS), (LOST, "failed")]
 WORKERS = re.compile(r"workers A \(pid (\d+)\) and B \(pid (\d+)\) are up")
 
 
@@ -69,12 +79,14 @@ def test_it_takes_less_than_fifteen_seconds(demo: Demo) -> None:
     assert demo.took < 15
 
 
-def test_every_order_is_completed_although_a_worker_was_killed_in_the_middle_of_a_step(demo: Demo, mesh: Mesh) -> None:
+def test_every_order_but_one_is_completed_although_a_worker_was_killed_in_the_middle_of_a_step(
+    demo: Demo, mesh: Mesh
+) -> None:
     killed = re.search(r"kill -9 (\d+): worker ([AB]) dies in the middle of packing (o-\d)", demo.text)
     assert killed is not None, demo.text
     assert killed[1] in WORKERS.search(demo.text).groups()  # type: ignore[union-attr]
     runs = mesh.list()
-    assert [(run.key, run.status) for run in reversed(runs.items)] == [(key, "completed") for key in ORDERS]
+    assert [(run.key, run.status) for run in reversed(runs.items)] == ENDINGS
 
     found = mesh.find(killed[3])
     assert found is not None
@@ -92,19 +104,52 @@ def test_one_order_meets_the_busy_bank_and_is_charged_again(demo: Demo, mesh: Me
         (run.key, event)
         for run in mesh.list()
         for event in mesh.handle(run.run_id).history()
-        if isinstance(event, AttemptFailed)
+        if isinstance(event, AttemptFailed) and event.retry_at is not None
     ]
     ((key, event),) = failed
     assert "503" in event.failure.message
     assert f"{key}: charge failed (HTTP 503), again in 0.5 s" in demo.text
-    receipts = [str(mesh.handle(run.run_id).result()).rpartition(" ")[2] for run in mesh.list()]
+    completed = mesh.list(status="completed")
+    receipts = [str(mesh.handle(run.run_id).result()).rpartition(" ")[2] for run in completed]
     assert sorted(receipts) == [f"receipt-{number:03}" for number in range(1, 6)], "charged twice"
+
+
+def test_the_order_that_fails_late_is_undone_newest_first_and_the_report_is_shown(demo: Demo, mesh: Mesh) -> None:
+    found = mesh.find(LOST)
+    assert found is not None
+    report = found.inspect().rollback
+    assert report is not None
+    assert (report.cause, report.outcome) == ("failure", "clean")
+    done = [event.position for event in found.history() if isinstance(event, StepCompleted)]
+    undone = [event.entry for event in found.history() if isinstance(event, UndoCompleted)]
+    assert undone == done[::-1]
+    told = [line.partition("  o-6: ")[2] for line in demo.lines if "  o-6: " in line]
+    assert told[:2] == [
+        "ship failed for good (no courier goes to Atlantis)",
+        "what was done for it is undone now, newest first",
+    ]
+    settled = [line for line in told if line.endswith("is undone")]
+    assert settled == ["pack is undone", "charge is undone", "reserve is undone"]
+    assert told[-2:] == ["the rollback is clean", "failed"]
+
+    _, _, shown = demo.text.partition(f"\nRollback of {LOST}: clean ")
+    rows = re.findall(r"^(\w+) +undone +(\d+) +\d+\.\d\d s  ", shown.partition("\nHistory of ")[0], re.MULTILINE)
+    assert rows == [(entry.step, str(entry.attempts)) for entry in report.undone]
+
+
+def test_the_refund_meets_the_busy_bank_too_and_is_asked_for_again(demo: Demo, mesh: Mesh) -> None:
+    found = mesh.find(LOST)
+    assert found is not None
+    tries = [event.number for event in found.history() if isinstance(event, UndoStarted) and event.entry == "2"]
+    assert tries == [1, 2]
+    assert "o-6: the undo of charge failed (HTTP 503), again in 0.5 s" in demo.text
 
 
 def test_the_end_shows_every_run_and_the_history_of_the_killed_one(demo: Demo, mesh: Mesh) -> None:
     _, _, end = demo.text.partition("\nRuns ")
-    table, _, rest = end.partition("\nHistory of ")
-    assert [line.split()[0] for line in table.splitlines()[2:] if line.strip()] == ORDERS
+    table, _, rest = end.partition("\nRollback of ")
+    assert [tuple(line.split()[:2]) for line in table.splitlines()[2:] if line.strip()] == ENDINGS
+    _, _, rest = rest.partition("\nHistory of ")
     key, _, shown = rest.partition(", which lost its worker ")
     found = mesh.find(key)
     assert found is not None
@@ -120,7 +165,7 @@ def test_no_process_of_it_is_left(demo: Demo) -> None:
 
 def test_what_it_says_to_type_next_works(demo: Demo, tmp_path: Path) -> None:
     _, _, advice = demo.text.partition("What to type next ")
-    change, read, start_and_kill, serve, look = re.findall(r"^  (\S.*)$", advice, re.MULTILINE)
+    change, read, start_and_kill, serve, look, report = re.findall(r"^  (\S.*)$", advice, re.MULTILINE)
     assert change == f"cd {demo.folder}"
     start, _, kill = start_and_kill.partition(" & ")
     assert kill == "sleep 3; kill -9 $!"
@@ -140,6 +185,7 @@ def test_what_it_says_to_type_next_works(demo: Demo, tmp_path: Path) -> None:
             assert worker.ended() == 0
         assert any(isinstance(event, AttemptLost) for event in order.history())
     assert typed(look, copy).count("  completed  ") == len(ORDERS) + 1
+    assert typed(report, copy) == "rollback clean: 3 undone\n"
 
 
 def started_and_being_packed(mesh: Mesh) -> Handle[Any]:
@@ -196,6 +242,7 @@ def test_on_a_narrow_terminal_the_orders_are_drawn_and_no_line_is_broken_up(tmp_
         assert running.wait(60) == 0, said
     drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said).replace("\r\n", "\n").replace("\r", "\n")
     assert re.search(r"^o-1 +✓ [AB] +✓ [AB].* +▰+▱* ", drawn, re.MULTILINE)
+    assert re.search(r"^o-6 +✓ .*↶ undone .*undoing", drawn, re.MULTILINE)
     assert re.search(r"workers  .* killed", drawn)
     until_commands, _, _ = drawn.partition("What to type next")
     assert max(len(line) for line in until_commands.splitlines()[2:]) <= 64

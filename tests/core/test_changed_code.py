@@ -175,15 +175,17 @@ def test_a_command_more_at_the_end_of_history_is_new_and_no_difference() -> None
     assert kinds(play.complete("3", 2)) == ["StepScheduled 4.1", "StepScheduled 4.2"]
 
 
-def test_a_run_that_has_completed_and_now_goes_on_is_found() -> None:
+def test_a_run_that_has_ended_needs_its_code_no_more() -> None:
     def short() -> Flow[None]:
         yield from charge(1)
 
     def after() -> Flow[None]:
         yield from charge(1)
-        yield from ship("more")  # here
+        yield from ship("more")
 
-    assert told(played(short, "1"), after, "2") == "history has the end of the run / yields `ship`"
+    play = played(short, "1")
+    assert play.restart(Workflow(after, name="changed_after_its_end")).ended
+    assert play.last.events == ()
 
 
 def test_a_group_where_a_step_was_is_told_by_its_first_member() -> None:

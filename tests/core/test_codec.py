@@ -31,7 +31,7 @@ _failures = st.builds(
 )
 _BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str": _texts, "int": st.integers(-(2**40), 2**60), "bool": st.booleans(), "Any": _json, "dict[str, Any]": _objects,
-    "Failure": _failures,
+    "Failure": _failures, "list[str]": st.lists(_texts, max_size=3),
 }  # fmt: skip
 _positions = st.sampled_from(["1", "1.2", "12.3.4"])
 

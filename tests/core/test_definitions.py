@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from squidmesh.core.calls import Command
 from squidmesh.core.commands import sleep
-from squidmesh.core.retry import Retry
+from squidmesh.core.failure import Failure, describe
+from squidmesh.core.retry import Retry, matches_any
 from squidmesh.core.step import step
 from squidmesh.core.stepcontext import context
 from squidmesh.core.workflow import Flow, workflow
@@ -75,6 +76,23 @@ def test_the_settings_of_a_step_are_checked_and_kept_in_seconds() -> None:
         ({"queue": 3}, "queue is the name of a queue"),
         ({"queue": " "}, "queue is the name of a queue"),
         ({"priority": 1.5}, "priority is a whole number"),
+        ({"transactional": 1}, "transactional is True or False, not 1"),
+        ({"pure": "yes"}, "pure is True or False"),
+        ({"irreversible": None}, "irreversible is True or False"),
+        ({"pivot": 0}, "pivot is True or False"),
+        ({"idempotent": "no"}, "idempotent is True or False"),
+        ({"undo_retry": 3}, "undo_retry takes Retry"),
+        ({"undo_timeout": 0}, "undo_timeout must be above zero"),
+        ({"undo_timeout": timedelta(seconds=-1)}, "undo_timeout must be above zero"),
+        ({"undo_when": "always"}, "undo_when is 'completed' or 'attempted', not 'always'"),
+        ({"undo_when": ["attempted"]}, "undo_when is 'completed' or 'attempted'"),
+        ({"max_compensate_cycles": -1}, "max_compensate_cycles is a count of zero or more"),
+        ({"max_compensate_cycles": 1.0}, "max_compensate_cycles is a count"),
+        ({"unknown_on": 3}, "unknown_on takes exception classes or their names, not 3"),
+        ({"unknown_on": (ValueError, int)}, "unknown_on takes exception classes"),
+        ({"pure": True, "irreversible": True}, "pure=True, it only reads, and irreversible=True"),
+        ({"pure": True, "pivot": True}, "pure=True, it only reads, and pivot=True"),
+        ({"pure": True, "idempotent": False}, "pure=True, it only reads, and idempotent=False"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_when_the_step_is_declared(settings: Any, told: str) -> None:
@@ -82,6 +100,61 @@ def test_a_setting_out_of_range_is_refused_when_the_step_is_declared(settings: A
 
     with pytest.raises(DefinitionError, match=told):
         step(**settings)(refused)
+
+
+def test_what_a_step_says_of_its_effect_is_kept() -> None:
+    @step
+    def plain() -> None: ...
+
+    @step(transactional=True, idempotent=False, undo_when="attempted", max_compensate_cycles=0, unknown_on="shop.Cut")
+    def careful() -> None: ...
+
+    assert (plain.transactional, plain.pure, plain.idempotent, plain.irreversible, plain.pivot) == (
+        False, False, True, False, False,
+    )  # fmt: skip
+    assert (plain.undo_when, plain.max_compensate_cycles, plain.unknown_on) == ("completed", 1, ())
+    assert (careful.transactional, careful.idempotent) == (True, False)
+    assert (careful.undo_when, careful.max_compensate_cycles, careful.unknown_on) == ("attempted", 0, ("shop.Cut",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "irreversible", "idempotent"),
+    [
+        ({"irreversible": True}, True, False),
+        ({"pivot": True}, True, False),
+        ({"pivot": True, "idempotent": True}, True, True),
+        ({"idempotent": False}, False, False),
+        ({"irreversible": True, "transactional": True}, True, False),
+    ],
+)
+def test_what_is_irreversible_is_not_idempotent_unless_it_says_so(
+    settings: Any, irreversible: bool, idempotent: bool
+) -> None:
+    @step(**settings)
+    def ship() -> None: ...
+
+    assert (ship.irreversible, ship.idempotent) == (irreversible, idempotent)
+
+
+def test_errors_of_unknown_effect_are_matched_by_class_and_by_stored_name() -> None:
+    class Cut(OSError): ...
+
+    @step(unknown_on=[Cut, "KeyError", "shop.Declined"])
+    def charged() -> None: ...
+
+    assert [matches_any(error, charged.unknown_on) for error in (Cut(), KeyError(), OSError(), IndexError())] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    assert matches_any(describe(Cut()), charged.unknown_on)
+    assert matches_any(Failure(type="shop.Refused", message="", bases=("shop.Declined",)), charged.unknown_on)
+    assert not matches_any(Failure(type="x.Other", message="", cause=describe(Cut())), charged.unknown_on)
+
+
+def test_a_transactional_step_is_no_coroutine() -> None:
+    with pytest.raises(DefinitionError, match=r"'awaited' at .* is transactional and `async def`"):
+
+        @step(transactional=True)
+        async def awaited() -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -94,6 +167,11 @@ def test_a_setting_out_of_range_is_refused_when_the_step_is_declared(settings: A
         ({"fail_on": (ValueError, 3)}, "fail_on takes exception classes"),
         ({"queue": 3}, "queue is the name of a queue"),
         ({"name": " "}, "takes a name that is not empty"),
+        ({"on_failure": "ignore"}, "on_failure is 'undo' or 'keep', not 'ignore'"),
+        ({"on_irreversible": None}, "on_irreversible is 'report' or 'halt' or 'refuse', not None"),
+        ({"on_undo_failure": "report"}, "on_undo_failure is 'halt' or 'continue'"),
+        ({"strict_undo": "yes"}, "strict_undo is True or False"),
+        ({"undo_retention": 0}, "undo_retention must be above zero"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_when_the_workflow_is_declared(settings: Any, told: str) -> None:
@@ -102,6 +180,23 @@ def test_a_setting_out_of_range_is_refused_when_the_workflow_is_declared(setting
 
     with pytest.raises(DefinitionError, match=told):
         workflow(**settings)(refused)
+
+
+def test_what_a_workflow_says_of_its_rollback_is_kept() -> None:
+    @workflow
+    def usual() -> Flow[None]:
+        yield from sleep(1)
+
+    @workflow(
+        on_failure="keep", on_irreversible="refuse", on_undo_failure="continue", strict_undo=True,
+        undo_retention=timedelta(days=1),
+    )  # fmt: skip
+    def strict() -> Flow[None]:
+        yield from sleep(1)
+
+    assert [
+        (w.on_failure, w.on_irreversible, w.on_undo_failure, w.strict_undo, w.undo_retention) for w in (usual, strict)
+    ] == [("undo", "report", "halt", False, None), ("keep", "refuse", "continue", True, 86_400.0)]
 
 
 @pytest.mark.parametrize("declare", [step, workflow])

@@ -83,7 +83,7 @@ def test_run_info_tells_who_this_run_is() -> None:
         ev.TimerFired(position="1", at=START),
     ])  # fmt: skip
     end = live.take().events[-1]
-    assert end == ev.RunCompleted(result=["r-9", "introspective", 3, "k", "p", {"tenant": 7}, None])
+    assert end == ev.RunCompleted(at=START, result=["r-9", "introspective", 3, "k", "p", {"tenant": 7}, None])
     assert live.info.started_at == instant(START)
 
 

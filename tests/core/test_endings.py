@@ -14,7 +14,7 @@ from squidmesh.core.standing import standing
 from squidmesh.core.status import Reason, RunStatus
 from squidmesh.core.workflow import Flow, workflow
 from squidmesh.errors import WorkflowError
-from tests.core.play import START, Play, kinds
+from tests.core.play import START, Play, forward, kinds
 from tests.core.shop import Rejected, charge, ship
 
 # --------------------------------------------------------------------------------- failed, with things in flight
@@ -33,7 +33,7 @@ def test_a_business_failure_waits_for_what_is_in_flight_and_cancels_what_has_not
     assert kinds(play.complete("3", "x")) == ["StepCancelled 2"]
     assert standing(play.live).status is RunStatus.UNDOING
     assert standing(play.live).reason is Reason.DRAINING
-    assert kinds(play.complete("1", 1)) == ["RunFailed"]
+    assert forward(play.complete("1", 1)) == ["RunFailed"]
     assert play.failure.message == "no stock"
     assert play.restart().events == ()
 
@@ -72,7 +72,7 @@ def test_a_cancelled_run_ends_at_once_when_nothing_is_in_flight() -> None:
 
     play = Play(idle)
     assert kinds(play.cancel()) == ["TimerCancelled 1", "RunCancelled"]
-    assert play.last.events[-1] == ev.RunCancelled(actor="ann", note="enough")
+    assert play.last.events[-1] == ev.RunCancelled(at=play.time, actor="ann", note="enough")
     assert play.last.ended
 
 
@@ -118,7 +118,7 @@ def test_a_cancelled_run_waits_for_what_is_in_flight() -> None:
     play.begin("1.1")
     assert kinds(play.cancel()) == ["StepCancelled 1.2"]
     assert not play.last.ended
-    assert kinds(play.complete("1.1", 1)) == ["RunCancelled"]
+    assert forward(play.complete("1.1", 1)) == ["RunCancelled"]
 
 
 def test_the_body_of_a_cancelled_run_is_not_resumed_and_what_it_yields_is_discarded() -> None:
@@ -138,7 +138,7 @@ def test_the_body_of_a_cancelled_run_is_not_resumed_and_what_it_yields_is_discar
     play = Play(cleaning)
     play.begin("1")
     assert kinds(play.cancel()) == []
-    assert kinds(play.complete("1", 1)) == ["RunCancelled"]
+    assert forward(play.complete("1", 1)) == ["RunCancelled"]
     assert seen == ["put away"]
 
 
@@ -189,7 +189,7 @@ def test_past_its_deadline_a_run_fails_and_cancels_what_has_not_begun() -> None:
     assert standing(play.live).due == START + 60_000_000
     play.begin("1.1")
     assert kinds(play.fire(DEADLINE)) == ["TimerCancelled 1.2"]
-    assert kinds(play.complete("1.1", 1)) == ["RunFailed"]
+    assert forward(play.complete("1.1", 1)) == ["RunFailed"]
     assert play.failure.type == "squidmesh.errors.DeadlineExceeded"
     assert play.restart().events == ()
 

@@ -11,7 +11,7 @@ from squidmesh.core.commands import Pending, fan_out, gather, race, sleep, spawn
 from squidmesh.core.failure import describe
 from squidmesh.core.workflow import Flow, workflow
 from squidmesh.errors import GatherFailed, StepFailed
-from tests.core.play import Play, kinds
+from tests.core.play import Play, forward, kinds
 from tests.core.shop import charge, ship
 
 # ------------------------------------------------------------------------------------------------- together
@@ -79,11 +79,14 @@ def test_a_step_waiting_for_its_retry_is_given_up_when_its_gather_has_failed() -
     assert kinds(play.feed(retry)) == ["StepCancelled 1.1", "RunFailed"]
 
 
-def test_a_lost_attempt_is_not_tried_again_when_its_gather_has_failed() -> None:
+def test_a_lost_attempt_is_tried_again_when_its_gather_has_failed_for_that_is_how_its_effect_becomes_known() -> None:
     play = Play(three_together)
     play.begin("1.1")
     play.fail("1.2")
-    assert kinds(play.feed(ev.AttemptLost(position="1.1"))) == ["StepCancelled 1.1", "RunFailed"]
+    assert kinds(play.feed(ev.AttemptLost(position="1.1"))) == []
+    assert play.open == ["1.1"]
+    play.begin("1.1", 2)
+    assert forward(play.complete("1.1", 1)) == ["RunFailed"]
 
 
 def test_tasks_that_are_elsewhere_are_withdrawn_rather_than_cancelled() -> None:
@@ -219,7 +222,7 @@ def test_a_run_does_not_complete_while_a_loser_is_in_flight() -> None:
     play = Play(racing)
     play.begin("1.1")
     assert not play.fire("1.3").ended
-    assert kinds(play.complete("1.1", 1)) == ["RunCompleted"]
+    assert forward(play.complete("1.1", 1)) == ["RunCompleted"]
     assert play.result == [2, None]
 
 
@@ -240,7 +243,7 @@ def test_a_group_that_has_lost_a_race_begins_nothing_new() -> None:
     play = Play(racing_groups)
     play.begin("1.1.1")
     play.fire("1.2")
-    assert kinds(play.complete("1.1.1", 1)) == ["RunCompleted"]
+    assert forward(play.complete("1.1.1", 1)) == ["RunCompleted"]
     assert play.result == 1
 
 

@@ -29,6 +29,7 @@ def outcome(play: Play, position: str, luck: Random) -> list[Event]:
     leaf = play.live.open[position]
     if isinstance(leaf, TimerNode):
         return [ev.TimerFired(position=position)]
+    assert isinstance(leaf, StepNode)
     number = leaf.number + 1
     if not leaf.running:
         return [ev.AttemptStarted(position=position, number=number, worker="w")]
@@ -74,12 +75,13 @@ def state(live: Interpreter) -> Any:
     leaves = [
         (n.position, n.step, n.number, n.running, n.failed, n.lost, n.retry_at, n.closing, n.elsewhere)
         if isinstance(n, StepNode)
-        else (n.position, n.due)
+        else (n.position, getattr(n, "due", None))
         for n in live.open.values()
     ]
-    awaited = live.awaiting and live.awaiting.position
-    ending = live.ending and live.ending.kind
-    return sorted(leaves), awaited, ending, live.ended, live.blocked, live.time, live.uuids, live.random.getstate()
+    awaited = live.awaiting.position if live.awaiting is not None and not live.ended else None
+    ending = live.ending.kind if live.ending is not None and not live.ended else None
+    drawn = None if live.ended else (live.uuids, live.random.getstate())
+    return sorted(leaves), awaited, ending, live.ended, live.blocked, live.time, drawn
 
 
 def replayed(workflow: Workflow[..., Any], history: Sequence[Event], now: int = 0) -> tuple[Interpreter, Decision]:

@@ -82,8 +82,19 @@ def test_a_step_moves_only_as_the_table_says(old: StepStatus, new: StepStatus) -
     assert set(refused.value.allowed) == STEP_MOVES[old]
 
 
-def test_a_completed_step_stays_completed() -> None:
-    assert STEP_MOVES[StepStatus.COMPLETED] == frozenset()
+def test_a_completed_step_stays_completed_and_a_skipped_one_skipped() -> None:
+    assert STEP_MOVES[StepStatus.COMPLETED] == STEP_MOVES[StepStatus.SKIPPED] == frozenset()
+
+
+def test_a_step_that_a_person_decided_on_ends_as_they_said() -> None:
+    assert {StepStatus.COMPLETED, StepStatus.FAILED} <= STEP_MOVES[StepStatus.IN_DOUBT]
+    assert {StepStatus.RETRYING, StepStatus.SKIPPED} <= STEP_MOVES[StepStatus.FAILED]
+
+
+@pytest.mark.parametrize("ended", sorted(ENDED - {RunStatus.UNDONE, RunStatus.CONTINUED}))
+def test_a_run_that_is_rolled_back_later_ends_again(ended: RunStatus) -> None:
+    assert RunStatus.UNDOING in RUN_MOVES[ended]
+    assert {ended, RunStatus.UNDONE, RunStatus.BLOCKED} <= RUN_MOVES[RunStatus.UNDOING]
 
 
 def test_every_reason_belongs_to_one_status_or_to_all() -> None:

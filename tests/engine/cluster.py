@@ -6,9 +6,10 @@ course of events. A worker that died calls the store no more, as by ``kill -9``;
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +20,10 @@ from squidmesh.engine.worker import Worker
 from squidmesh.ports import Bell, BellKind
 from squidmesh.testing import VirtualMesh
 
-LOOKS = {"now", "run", "run_by_key", "runs", "history", "last", "inbox", "tasks", "workers", "due", "close"}
+LOOKS = {
+    "now", "run", "run_by_key", "runs", "history", "last", "inbox", "tasks", "workers", "due", "close", "collided",
+    "schedule", "schedules", "ticks", "met",
+}  # fmt: skip
 """Methods that nothing happens at: they read, and to die before one of them is to die before the next of the others."""
 
 ROUNDS = 80
@@ -50,6 +54,7 @@ class Member:
 
     def __init__(self, cluster: Cluster, queues: tuple[str, ...]) -> None:
         self.cluster, self.dead = cluster, False
+        self.alone = False  # it holds what others would wait for, and they have no other thread
         engine = cluster.mesh.connect_engine()
         mine = dataclasses.replace(engine, store=_Store(self, engine.store), observers=[])  # type: ignore[arg-type]
         self.worker = Worker(mine, queues=queues, threads=1)
@@ -108,12 +113,52 @@ class _Store:
             return found
         return lambda *args, **kwargs: self._member.call(name, found, args, kwargs)
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[_Transaction]:
+        """Its begin and its commit are calls, too; of whoever dies between them nothing is left."""
+        member, own_thread = self._member, self._member.cluster.waits
+        with contextlib.ExitStack() as stack:
+            shared = member.call("begin", stack.enter_context, (self._store.transaction(),), {})
+            member.alone = own_thread
+            try:
+                yield _Transaction(member, shared)
+                member.call("commit", stack.close, (), {})
+            finally:
+                member.alone = False
+
+
+class _Transaction:
+    """What user code shares with the engine: from its first word on, others would wait for it."""
+
+    def __init__(self, member: Member, shared: Any) -> None:
+        self._member, self._shared, self.connection = member, shared, shared.connection
+
+    def append(self, *args: Any) -> Any:
+        return self._member.call("append", lambda: self._said(self._shared.append(*args)), (), {})
+
+    def report(self, *args: Any) -> Any:
+        return self._member.call("report", lambda: self._said(self._shared.report(*args)), (), {})
+
+    def _said(self, answer: Any) -> Any:
+        self._member.alone = True
+        return answer
+
 
 class Cluster:
+    """Two members on one store. ``fates``: what happens at each call, in order; or at which of the calls what does."""
+
     def __init__(
-        self, mesh: VirtualMesh, fates: Iterable[Fate], queues: tuple[tuple[str, ...], tuple[str, ...]]
+        self,
+        mesh: VirtualMesh,
+        fates: Sequence[Fate] | Mapping[int, Fate],
+        queues: tuple[tuple[str, ...], tuple[str, ...]],
     ) -> None:
-        self.mesh, self._fates = mesh, deque(fates)
+        if isinstance(fates, Mapping):
+            listed = [fates.get(call, Fate.GO_ON) for call in range(max(fates, default=-1) + 1)]
+        else:
+            listed = list(fates)
+        self.mesh, self._fates = mesh, deque(listed)
+        self.waits = mesh.engine.dialect.name == "sqlite"
         self._depth = 0
         self.members = [Member(self, served) for served in queues]
 
@@ -122,7 +167,7 @@ class Cluster:
 
     def happens(self, fate: Fate, member: Member) -> None:
         """What happens to others, or to time, before this member's call."""
-        if self._depth or fate not in (Fate.OTHER, Fate.FREEZE, Fate.LEAVE, Fate.BEAT):
+        if self._depth or member.alone or fate not in (Fate.OTHER, Fate.FREEZE, Fate.LEAVE, Fate.BEAT):
             return
         self._depth += 1
         try:
@@ -158,18 +203,27 @@ class Cluster:
         clock = self.mesh._clock
         clock.set(clock.now() + round(seconds * 1e6))
 
-    def settle(self, handles: list[Any]) -> None:
-        """Let the workers work until all these runs have ended."""
-        idle = 0
-        for _ in range(ROUNDS):
+    def settle(self, handles: list[Any], person: Callable[[Any], bool] = lambda _: False, rounds: int = ROUNDS) -> None:
+        """Let the workers work until all these runs have ended.
+
+        :param person: is asked to do something about a run when there is nothing to do for the workers, and after its
+            end; whether it did.
+        """
+        for _ in range(rounds):
             done = sum(self.members[n].round() for n in range(len(self.members)))
-            if all(handle.status() in ENDED for handle in handles):
+            over = all(self._over(handle) for handle in handles)
+            if (done and not over) or sum(person(handle) for handle in handles):
+                continue
+            if over:
                 return
-            idle = 0 if done else idle + 1
-            if idle:
-                self.pass_time(self.mesh.settings.lease / 3)
+            self.pass_time(self.mesh.settings.lease / 3)
         told = "\n".join(f"{h.status()}: {h.explain().summary}\n" + "\n".join(map(str, h.history())) for h in handles)
-        raise AssertionError(f"not ended after {ROUNDS} rounds:\n{told}")
+        raise AssertionError(f"not ended after {rounds} rounds:\n{told}")
+
+    def _over(self, handle: Any) -> bool:
+        """Whether it has ended, and nobody has opened it again."""
+        row = self.mesh.connect_engine().store.run(handle.run_id)
+        return row is not None and row.status in ENDED and row.ended_at is not None
 
     def left_over(self) -> list[Any]:
         """What is claimed, due or waiting in any table: nothing, when all runs have ended."""

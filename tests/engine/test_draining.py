@@ -40,5 +40,10 @@ def test_after_the_drain_timeout_what_hangs_is_waited_for_no_more(mesh: VirtualM
     mesh.advance(2)
     with pytest.raises(RunCancelled):
         handle.result()
-    assert kinds(handle)[-3:] == ["StepCancelled", "StepCancelled", "RunCancelled"]
+    told = kinds(handle)
+    assert told[told.index("AttemptLost") :][:2] == ["AttemptLost", "StepFailed"]
+    assert told[-1] == "RunCancelled"
+    rollback = handle.inspect().rollback
+    assert rollback is not None
+    assert [entry.position for entry in rollback.unaccounted] == [claimed.position]
     assert not store.checkpoint(handle.run_id, claimed.position, "hanging", claimed.number, "1")

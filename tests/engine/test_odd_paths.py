@@ -227,7 +227,7 @@ def test_a_mended_run_is_running_as_soon_as_it_goes_on(mesh: VirtualMesh, monkey
     mesh.drain()
     assert handle.status() == "blocked"
     broken = False
-    monkeypatch.setattr("squidmesh.engine.advance.fingerprint", lambda workflow: "other")
+    monkeypatch.setattr("squidmesh.engine.hold.fingerprint", lambda workflow: "other")
     monkeypatch.setattr("squidmesh.engine.worker.fingerprints", lambda code: dict.fromkeys(code.workflows, "other"))
     mesh.drain()
     assert seen == ["running"]
@@ -238,7 +238,7 @@ def test_two_builds_that_are_both_broken_do_not_try_a_run_in_turns(
 ) -> None:
     handle = mesh.start(goes_on_when_mended())
     for code in "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "aaaaaaaaaaaaaaaa":
-        monkeypatch.setattr("squidmesh.engine.advance.fingerprint", lambda workflow, code=code: code)
+        monkeypatch.setattr("squidmesh.engine.hold.fingerprint", lambda workflow, code=code: code)
         found = lambda code_, code=code: dict.fromkeys(code_.workflows, code)  # noqa: E731
         monkeypatch.setattr("squidmesh.engine.worker.fingerprints", found)
         mesh.drain()
@@ -316,7 +316,8 @@ def test_who_meets_slow_steps_hands_the_others_back(mesh: VirtualMesh, monkeypat
     assert handle.status() == "completed"
 
 
-def test_a_lost_attempt_of_a_cancelled_run_is_not_tried_again(mesh: VirtualMesh) -> None:
+def test_a_lost_attempt_of_a_cancelled_run_is_tried_again_for_that_tells_what_it_did(mesh: VirtualMesh) -> None:
+    done.clear()
     handle = mesh.start(several())
     first, second = other(mesh, "default"), other(mesh, "default")
     advance = Bell(BellKind.ADVANCE, "default", handle.run_id)
@@ -331,8 +332,14 @@ def test_a_lost_attempt_of_a_cancelled_run_is_not_tried_again(mesh: VirtualMesh)
     mesh._clock.set(mesh._clock.now() + 6_000_000)
     second.sweep()
     second.serve(advance, float("inf"))
+    assert handle.status() == "undoing"
+    second.serve(Bell(BellKind.ATTEMPTS, "default", handle.run_id), float("inf"))
+    second.serve(advance, float("inf"))
     assert handle.status() == "cancelled"
-    assert done == []
+    assert sorted(done) == [0, 1]
+    rollback = handle.inspect().rollback
+    assert rollback is not None
+    assert [entry.reason for entry in rollback.skipped] == ["no_undo", "no_undo"]
 
 
 @step

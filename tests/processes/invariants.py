@@ -3,7 +3,7 @@
 Its rule: it reads the history through the public interface, and the tables only for what must not be there.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +23,11 @@ from squidmesh.events import (
     StepCompleted,
     StepFailed,
     StepScheduled,
+    UndoCompleted,
+    UndoStarted,
 )
 from squidmesh.store import tables
+from squidmesh.testing.invariants import check
 from tests.processes.effects import Effect
 
 RUN_ENDS = RunCompleted | RunFailed | RunCancelled
@@ -79,6 +82,41 @@ def _check_step(events: Sequence[Event], did: Sequence[Effect], told: str) -> No
         assert number in attempts, f"completed without its effect: {did}\n{told}"
     else:
         assert not open_ or isinstance(ends[0], StepCancelled), told
+
+
+def check_saga(handle: Handle[Any], did: Sequence[Effect]) -> None:
+    """One run's history, with its rollbacks, and what its calls did."""
+    history = handle.history()
+    check(history)
+    mine = [effect for effect in did if effect.run == handle.run_id]
+    told = "\n".join(map(str, [*history, *mine]))
+    begun: Counter[str] = Counter()
+    once = set()
+    for event in history:
+        match event:
+            case StepScheduled(traits=traits) if "once" in traits:
+                once.add(f"{handle.run_id}:{event.position}")
+            case UndoStarted(entry=entry):
+                begun[undo_key(handle, entry)] += 1
+            case UndoCompleted(entry=entry) if undo_key(handle, entry) not in {done.key for done in mine}:
+                assert _transactional(history, entry), f"{entry} is undone, and was not\n{told}"
+            case _:
+                pass
+    undos = [(effect.key, effect.attempt) for effect in mine if effect.key in begun]
+    assert len(undos) == len(set(undos)), f"an undo that was recorded is called again\n{told}"
+    assert all(attempt <= begun[key] for key, attempt in undos), told
+    assert all(sum(effect.key == key for effect in mine) <= 1 for key in once), told
+
+
+def undo_key(handle: Handle[Any], entry: str) -> str:
+    return f"{handle.run_id}:{entry}" if ":undo:" in entry else f"{handle.run_id}:{entry}:undo"
+
+
+def _transactional(history: Sequence[Event], entry: str) -> bool:
+    return any(
+        isinstance(event, StepScheduled) and event.position == entry and "transactional" in event.traits
+        for event in history
+    )
 
 
 def check_tables(database: str, runs: Sequence[str]) -> None:

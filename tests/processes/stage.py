@@ -6,6 +6,7 @@ Its rule: whatever is started here ends with the stage, by its process id.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from squidmesh import Handle, Mesh
 from tests.processes import invariants
 from tests.processes.effects import FOLDER, Effect, effects
+from tests.processes.saga_flows import BANK
 from tests.worker.processes import SQUIDMESH, Process
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +68,11 @@ class Stage:
         """Two worker processes that came up at the same time and are ready."""
         with ThreadPoolExecutor(2) as both:
             return list(both.map(lambda _: self.worker(*options, module=module), range(2)))
+
+    def nursery(self, count: int = 3, threads: int = 2) -> Process:
+        """So many workers for the sagas, each replaced as soon as it dies."""
+        command = (sys.executable, "-m", "tests.processes.nursery", self.database, self.broker or "-")
+        return self.process(*command, str(count), str(threads), says="worker ready", times=count)
 
     def process(self, *command: str, says: str, times: int = 1, cwd: Path = ROOT) -> Process:
         """A process that has said something so many times."""
@@ -122,6 +131,21 @@ class Stage:
         wait_for(f"{step} began {times} times", lambda: len(self.effects(step)) >= times, within)
         return self.effects(step)
 
+    # ------------------------------------------------------------------------------------------------ the bank
+
+    def open_bank(self) -> None:
+        """The table that transactional steps write to."""
+        with self.mesh.engine.begin() as connection:
+            connection.execute(text(BANK))
+
+    def paid(self, run: str) -> dict[str, int]:
+        """What is there of a run, by key: each key once."""
+        with self.mesh.engine.begin() as connection:
+            found = connection.execute(text("SELECT key, cents FROM chaos_bank WHERE run = :run"), {"run": run})
+            rows = [(key.removeprefix(run), cents) for key, cents in found]
+        assert len(rows) == len(dict(rows)), rows
+        return dict(rows)
+
     # ------------------------------------------------------------------------------------------------ the end
 
     def check(self, handles: Iterable[Handle[Any]]) -> None:
@@ -129,6 +153,13 @@ class Stage:
         did = self.effects()
         for handle in handles:
             invariants.check_run(handle, did)
+        invariants.check_tables(self.database, [handle.run_id for handle in handles])
+
+    def check_sagas(self, handles: Iterable[Handle[Any]]) -> None:
+        """The same for runs with handlers, undos and people."""
+        did = self.effects()
+        for handle in handles:
+            invariants.check_saga(handle, did)
         invariants.check_tables(self.database, [handle.run_id for handle in handles])
 
     def said(self) -> str:

@@ -149,6 +149,8 @@ def test_a_webhook_that_refuses_fails_the_run_at_once_and_the_next_run_sends_its
     with pytest.raises(RunFailed, match="410 Gone") as failed:
         mesh.run(call)
     assert failed.value.failure.matches(HttpRefused)
+    assert failed.value.rollback.outcome == "clean"
+    assert [entry.step for entry in failed.value.rollback.undone] == ["take_unsent"]
     assert len(web.posts("/hook")) == 1
     assert mesh.run(call).items == 4
 

@@ -47,7 +47,7 @@ def opened() -> Iterator[Open]:
     """Opens stores, and closes them in the end."""
     stores: list[SqlStore] = []
 
-    def open_one(url: str, clock: Clock | None = None, lease: float = 15.0) -> SqlStore:
+    def open_one(url: str | Engine, clock: Clock | None = None, lease: float = 15.0) -> SqlStore:
         store = open_store(url, clock=clock, lease=lease)
         stores.append(store)
         return store

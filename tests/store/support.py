@@ -1,11 +1,15 @@
 """What the store's tests are told with: a clock that is set by hand, and short forms of rows."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 from typing import Any, TypeVar
 from uuid import uuid4
+
+from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
 
 from squidmesh.ports import (
     Append,
@@ -151,3 +155,30 @@ def at_once(count: int, action: Callable[[int], T]) -> list[T]:
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(begin, range(count)))
+
+
+class App:
+    """A table of the application's, in the database of the mesh."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+        with store.engine.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS app_orders"))
+            connection.execute(text("CREATE TABLE app_orders (name TEXT PRIMARY KEY, amount INTEGER NOT NULL)"))
+
+    def order(self, connection: Connection | Session, name: str, amount: int = 1) -> None:
+        connection.execute(text("INSERT INTO app_orders VALUES (:name, :amount)"), {"name": name, "amount": amount})
+
+    @property
+    def orders(self) -> list[str]:
+        with self.store.engine.connect() as connection:
+            return list(connection.execute(text("SELECT name FROM app_orders ORDER BY name")).scalars())
+
+
+@contextmanager
+def an_app(store: SqlStore) -> Iterator[App]:
+    try:
+        yield App(store)
+    finally:
+        with store.engine.begin() as connection:
+            connection.execute(text("DROP TABLE app_orders"))

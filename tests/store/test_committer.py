@@ -175,12 +175,13 @@ def test_a_batch_writes_what_each_alone_would_have_written(store: SqlStore) -> N
         ],
     )
     assert [answer and answer.accepted for answer in answers] == [True] * 6
-    assert [answer and answer.pinged for answer in answers] == [False, True, False, False, False, False]
+    assert [answer and answer.pinged for answer in answers] == [False, True, False, False, False, True]
     rows = [store.run(claimed.run.run_id) for claimed in (one, two, three, four, five, six)]
     assert [row and row.status for row in rows] == ["running", "running", "waiting", "completed", "running", "failed"]
     assert [row and row.worker for row in rows] == ["w1", "w1", None, None, "w1", None]
     assert [len(store.history(claimed.run.run_id)) for claimed in (one, two, three, four, five, six)] == [2] * 6
-    assert store.inbox(six.run.run_id) == []
+    assert [row and row.ended_at for row in rows] == [None, None, None, 5, None, None]
+    assert len(store.inbox(six.run.run_id)) == 1
     assert len(store.tasks(five.run.run_id)) == 1
 
 

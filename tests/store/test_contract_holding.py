@@ -1,11 +1,12 @@
 """The contract of the store: claiming a run, writing its history, letting it go."""
 
+import dataclasses
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from squidmesh.ports import Appended, Capability, Join, RunChange
+from squidmesh.ports import Appended, Capability, Join, RunChange, RunFilter
 from squidmesh.store import SqlStore
 
 from .support import (
@@ -327,28 +328,87 @@ def test_an_ended_run_has_nothing_due_and_nobody_holds_it(store: SqlStore) -> No
     assert store.append(an_append(claimed, 3)) == REFUSED
 
 
-@pytest.mark.parametrize("pinged", [False, True])
-def test_what_is_left_of_an_ended_run_goes_with_its_end(store: SqlStore, pinged: bool) -> None:
+@pytest.mark.parametrize("arrived", [False, True])
+def test_tasks_and_joins_of_an_ended_run_go_with_its_end(store: SqlStore, arrived: bool) -> None:
     run_id = fanned_out(store, 3)
     other = fanned_out(store, 1)
     (task, *_) = store.claim_tasks("w1", "default", CAN, 1, run_id=run_id)
     assert store.post(run_id, "CancelRequested", "[{}]") == (True, "waiting")
     claimed = store.claim("w1", run_id, CAN)
     assert claimed is not None
-    if pinged:
+    if arrived:
         store.post(run_id, "Signal", "[{}]")
     change = RunChange(status="cancelled", ended_at=77)
-    taken = () if pinged else tuple(row.id for row in claimed.inbox)
-    assert store.append(an_append(claimed, 3, change=change, taken=taken)) == ACCEPTED
-    assert store.inbox(run_id) == []
+    taken = tuple(row.id for row in claimed.inbox)
+    assert store.append(an_append(claimed, 3, change=change, taken=taken)) == (PINGED if arrived else ACCEPTED)
+    assert len(store.inbox(run_id)) == arrived
     assert store.tasks(run_id) == []
     assert [left.run_id for left in store.tasks(other)] == [other]
     assert store.database.read("SELECT {text:run_id} FROM squidmesh_joins") == [(other,)]
     assert store.checkpoint(run_id, task.position, "w1", 1, "1") is False
 
 
-def test_an_inbox_alone_goes_with_the_end(store: SqlStore) -> None:
+def test_a_message_that_the_end_has_not_taken_opens_the_run_again(clocked: SqlStore, clock: HandClock) -> None:
+    claimed = held(clocked)
+    run_id = claimed.run.run_id
+    clocked.post(run_id, "Signal", "[1]")
+    inbox = clocked.refresh(run_id, "w1", 1)
+    assert inbox is not None
+    taken = (inbox[0].id,)
+    clocked.post(run_id, "RollbackStarted", "[2]")
+    clock.go_on(1)
+    change = RunChange("completed", ended_at=7, rollback="clean")
+    assert clocked.append(an_append(claimed, 2, change=change, taken=taken)) == PINGED
+    row = clocked.run(run_id)
+    assert row is not None
+    assert (row.status, row.ended_at, row.due_at, row.worker) == ("completed", None, clock.now(), None)
+    assert (row.length, row.rollback) == (2, "clean")
+    again = clocked.claim("w1", run_id, CAN)
+    assert again is not None
+    assert (again.run.status, events_of(again.inbox)) == ("completed", [2])
+    taken = (again.inbox[0].id,)
+    assert clocked.append(an_append(again, 3, events=[], change=change, taken=taken)) == ACCEPTED
+    row = clocked.run(run_id)
+    assert row is not None
+    assert (row.ended_at, row.due_at, row.length) == (7, None, 2)
+    assert clocked.inbox(run_id) == []
+
+
+def test_a_ping_without_a_message_does_not_keep_a_run_from_its_end(store: SqlStore) -> None:
     claimed = held(store)
-    store.post(claimed.run.run_id, "Signal", "[{}]")
-    assert store.append(an_append(claimed, 2, change=RunChange("completed", ended_at=7))).accepted
-    assert store.inbox(claimed.run.run_id) == []
+    run_id = claimed.run.run_id
+    store.post(run_id, "Signal", "[{}]")
+    taken = tuple(message.id for message in store.inbox(run_id))
+    change = RunChange("completed", ended_at=7)
+    assert store.append(an_append(claimed, 2, change=change, taken=taken)) == ACCEPTED
+    row = store.run(run_id)
+    assert row is not None
+    assert (row.ended_at, row.due_at) == (7, None)
+
+
+@pytest.mark.parametrize("change", [RunChange("undoing", release=True), RunChange("failed", ended_at=1)])
+def test_the_outcome_of_a_rollback_is_kept_until_there_is_another(store: SqlStore, change: RunChange) -> None:
+    claimed = held(store)
+    run_id = claimed.run.run_id
+    assert claimed.run.rollback is None
+    assert store.append(an_append(claimed, 2, change=RunChange("undoing", rollback="walking"))) == ACCEPTED
+    assert store.append(an_append(claimed, 3, change=RunChange("undoing"))) == ACCEPTED
+    row = store.run(run_id)
+    assert row is not None
+    assert (row.rollback, row.worker) == ("walking", "w1")
+    last = dataclasses.replace(change, rollback="partial")
+    assert store.append(an_append(claimed, 4, change=last)) == ACCEPTED
+    other = held(store)
+    (told,) = store.runs(RunFilter(rollback=["partial", "refused"]), 10, None)
+    assert (told.run_id, told.status, told.rollback) == (run_id, change.status, "partial")
+    assert store.runs(RunFilter(rollback=["clean"]), 10, None) == []
+    assert other.run.run_id != run_id
+
+
+def test_many_changes_written_together_have_their_own_outcome_of_a_rollback(store: SqlStore) -> None:
+    holders = [held(store) for _ in range(3)]
+    changes = [RunChange("undoing", release=True, rollback=outcome) for outcome in ("walking", None, "clean")]
+    appends = [an_append(claimed, change=change) for claimed, change in zip(holders, changes, strict=True)]
+    assert store.database.dialect.write(store.database, appends) == [ACCEPTED] * 3
+    rows = [store.run(claimed.run.run_id) for claimed in holders]
+    assert [row and row.rollback for row in rows] == ["walking", None, "clean"]

@@ -1,5 +1,7 @@
 """The contract of the store: messages for a run, and what the sweep finds due."""
 
+from uuid import uuid4
+
 import pytest
 
 from squidmesh.ports import Capability, Due, RunChange
@@ -56,6 +58,105 @@ def test_a_message_waits_for_the_callers_commit(store: SqlStore) -> None:
         assert store.post(run_id, "Signal", "[{}]", connection=connection) == (True, "pending")
         connection.rollback()
     assert store.inbox(run_id) == []
+
+
+# ------------------------------------------------------------------------------------------- opening a run again
+
+
+def ended(store: SqlStore) -> str:
+    claimed = held(store)
+    store.append(an_append(claimed, 2, change=RunChange("completed", "because", ended_at=7)))
+    return claimed.run.run_id
+
+
+def test_a_message_may_open_a_run_that_has_ended(clocked: SqlStore, clock: HandClock) -> None:
+    run_id = ended(clocked)
+    assert clocked.post(run_id, "Signal", "[1]") == (False, "completed")
+    clock.go_on(5)
+    assert clocked.post(run_id, "RollbackStarted", "[2]", key="k", reopen="undoing") == (True, "undoing")
+    row = clocked.run(run_id)
+    assert row is not None
+    assert (row.status, row.reason, row.ended_at, row.due_at) == ("undoing", None, None, clock.now())
+    claimed = clocked.claim("w1", run_id, CAN)
+    assert claimed is not None
+    assert (claimed.run.status, claimed.run.length, events_of(claimed.inbox)) == ("undoing", 2, [2])
+    taken = tuple(message.id for message in claimed.inbox)
+    append = an_append(claimed, 3, change=RunChange("undone", ended_at=9, rollback="clean"), taken=taken)
+    assert clocked.append(append).accepted
+    row = clocked.run(run_id)
+    assert row is not None
+    assert (row.status, row.ended_at, row.due_at, row.rollback) == ("undone", 9, None, "clean")
+
+
+def test_a_message_that_would_open_a_run_leaves_an_open_one_as_it_is(store: SqlStore) -> None:
+    claimed = held(store)
+    change = RunChange("waiting", "signal", release=True)
+    store.append(an_append(claimed, 2, change=change))
+    run_id = claimed.run.run_id
+    assert store.post(run_id, "RollbackStarted", "[1]", reopen="undoing") == (True, "waiting")
+    row = store.run(run_id)
+    assert row is not None
+    assert (row.status, row.reason) == ("waiting", "signal")
+    again = store.claim("w1", run_id, CAN)
+    assert again is not None
+    assert store.post(run_id, "RollbackStarted", "[2]", reopen="undoing") == (True, "running")
+    assert store.append(an_append(again, 3)).pinged
+    assert store.post("nonsense", "RollbackStarted", "[]", reopen="undoing") is None
+    assert store.post(str(uuid4()), "RollbackStarted", "[]", reopen="undoing") is None
+
+
+def test_messages_that_open_a_run_at_the_same_time_all_land(store: SqlStore) -> None:
+    run_id = ended(store)
+    answers = at_once(6, lambda n: store.post(run_id, "RollbackStarted", f"[{n}]", reopen="undoing"))
+    assert answers == [(True, "undoing")] * 6
+    assert sorted(events_of(store.inbox(run_id))) == [0, 1, 2, 3, 4, 5]
+    row = store.run(run_id)
+    assert row is not None
+    assert (row.status, row.ended_at) == ("undoing", None)
+    assert store.due(CAN, 10).runs == {"default": 1}
+
+
+def test_of_messages_with_one_key_that_open_a_run_one_lands(store: SqlStore) -> None:
+    run_id = ended(store)
+    answers = at_once(6, lambda n: store.post(run_id, "RollbackStarted", f"[{n}]", "once", reopen="undoing"))
+    assert answers.count((True, "undoing")) == 1
+    assert answers.count((False, "undoing")) == 5
+    assert len(store.inbox(run_id)) == 1
+
+
+def test_a_run_is_opened_by_the_callers_commit(store: SqlStore) -> None:
+    run_id = ended(store)
+    with store.engine.connect() as connection:
+        opened = store.post(run_id, "RollbackStarted", "[{}]", connection=connection, reopen="undoing")
+        assert opened == (True, "undoing")
+        connection.rollback()
+    row = store.run(run_id)
+    assert row is not None
+    assert (row.status, row.ended_at) == ("completed", 7)
+    assert store.inbox(run_id) == []
+
+
+def test_whoever_posts_while_a_run_ends_is_told_or_heard(store: SqlStore) -> None:
+    claims = [held(store) for _ in range(20)]
+
+    def meet(n: int) -> list[bool]:
+        found = []
+        for claimed in claims:
+            if n:
+                put = store.post(claimed.run.run_id, "Signal", "[{}]")
+                found.append(put is not None and put[0])
+            else:
+                ended = store.append(an_append(claimed, 2, change=RunChange("completed", ended_at=7)))
+                assert ended.accepted
+                found.append(ended.pinged)
+        return found
+
+    seen, posted = at_once(2, meet)
+    for claimed, was_seen, was_posted in zip(claims, seen, posted, strict=True):
+        row = store.run(claimed.run.run_id)
+        assert row is not None
+        assert was_seen == was_posted == (row.ended_at is None) == (row.due_at is not None)
+        assert len(store.inbox(claimed.run.run_id)) == was_posted
 
 
 # ----------------------------------------------------------------------------------------------------- the sweep

@@ -270,6 +270,40 @@ def test_a_checkpoint_is_the_latest_of_the_attempt_that_holds_the_task(store: Sq
     assert store.tasks(run_id)[0].progress == "1.0"
 
 
+def test_a_note_of_a_running_attempt_comes_before_its_outcome_and_wakes_nobody(store: SqlStore) -> None:
+    run_id = fanned_out(store, 1)
+    (task,) = claimed_tasks(store)
+    assert store.note(run_id, task.position, "w1", 1, '[{"kind":"UndoRegistered"}]')
+    assert store.note(run_id, task.position, "w1", 1, '[{"kind":"UndoRegistered"}]')
+    run = store.run(run_id)
+    assert run is not None
+    assert run.due_at is None
+    assert store.tasks(run_id) == [task]
+    assert store.report("w1", [outcome(task)]).pinged == {run_id}
+    kinds = [event["kind"] for event in events_of(store.inbox(run_id))]
+    assert kinds == ["UndoRegistered", "UndoRegistered", "StepCompleted"]
+
+
+def test_a_note_of_an_attempt_that_is_not_ours_is_refused(clocked: SqlStore, clock: HandClock) -> None:
+    run_id = fanned_out(clocked, 1)
+    (task,) = claimed_tasks(clocked)
+    worker(clocked, "w2")
+    for position, name, number in [("7.9", "w1", 1), (task.position, "w2", 1), (task.position, "w1", 2)]:
+        assert not clocked.note(run_id, position, name, number, "[{}]")
+    clock.go_on(LEASE)
+    assert not clocked.note(run_id, task.position, "w1", 1, "[{}]")
+    assert clocked.inbox(run_id) == []
+
+
+def test_a_note_that_the_outcome_does_not_follow_is_told_with_the_loss(clocked: SqlStore, clock: HandClock) -> None:
+    run_id = fanned_out(clocked, 1)
+    (task,) = claimed_tasks(clocked)
+    assert clocked.note(run_id, task.position, "w1", 1, '[{"kind":"UndoRegistered"}]')
+    clock.go_on(LEASE)
+    clocked.take_over("w1", {(run_id, task.position): ('[{"kind":"AttemptLost"}]', False)})
+    assert [event["kind"] for event in events_of(clocked.inbox(run_id))] == ["UndoRegistered", "AttemptLost"]
+
+
 def test_a_task_handed_back_is_due_and_its_attempt_not_counted(store: SqlStore) -> None:
     run_id = fanned_out(store, 2)
     one, two = claimed_tasks(store)

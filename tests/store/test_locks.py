@@ -16,7 +16,7 @@ from squidmesh.ports import Appended, Join, RunChange
 from squidmesh.store import SqlStore
 
 from .conftest import Open
-from .support import CAN, SECOND, an_append, events_of, fanned_out, held, outcome
+from .support import CAN, LEASE, SECOND, HandClock, an_append, events_of, fanned_out, held, outcome
 
 
 @pytest.fixture
@@ -117,7 +117,8 @@ def test_an_end_that_waits_for_a_task_does_not_hold_the_run(store: SqlStore, eng
     claimed = store.claim("w1", run_id, CAN)
     assert claimed is not None
     assert locked(other, "squidmesh_tasks", "position = '7.2'") == 1
-    ending = an_append(claimed, 3, change=RunChange("cancelled", ended_at=1))
+    taken = tuple(message.id for message in claimed.inbox)
+    ending = an_append(claimed, 3, change=RunChange("cancelled", ended_at=1), taken=taken)
     waiting = Waiting(engine, lambda: store.append(ending))
     assert is_free(engine, "squidmesh_runs", "id = :id", id=run_id)
     other.commit()
@@ -125,7 +126,7 @@ def test_an_end_that_waits_for_a_task_does_not_hold_the_run(store: SqlStore, eng
     assert store.tasks(run_id) == []
 
 
-def test_a_message_that_commits_while_the_end_waits_for_the_run_goes_with_it(
+def test_a_message_that_commits_while_the_end_waits_for_the_run_is_seen(
     store: SqlStore, engine: Engine, other: Connection
 ) -> None:
     claimed = held(store)
@@ -134,11 +135,10 @@ def test_a_message_that_commits_while_the_end_waits_for_the_run_goes_with_it(
     ending = an_append(claimed, 2, change=RunChange("completed", ended_at=1))
     waiting = Waiting(engine, lambda: store.append(ending))
     other.commit()
-    assert waiting.end().accepted
-    assert store.inbox(run_id) == []
-    row = store.run(run_id)
-    assert row is not None
-    assert (row.status, row.due_at) == ("completed", None)
+    assert waiting.end() == Appended(accepted=True, pinged=True)
+    again = store.claim("w1", run_id, CAN)
+    assert again is not None
+    assert (again.run.status, len(again.inbox)) == ("completed", 1)
 
 
 def test_a_message_that_commits_while_the_run_is_let_go_leaves_it_due(
@@ -188,6 +188,111 @@ def test_a_holder_taken_over_while_it_waits_for_the_run_is_refused(
     other.commit()
     assert waiting.end() == Appended(accepted=False, pinged=False)
     assert len(store.history(claimed.run.run_id)) == 1
+
+
+# ------------------------------------------------------------------------- transactions shared with user code
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def clocked(opened: Open, emptied_postgres_url: str, clock: HandClock) -> SqlStore:
+    return opened(emptied_postgres_url, clock)
+
+
+def test_who_takes_over_waits_for_a_holder_between_its_fence_and_its_commit(
+    clocked: SqlStore, clock: HandClock, engine: Engine
+) -> None:
+    claimed = held(clocked)
+    with clocked.transaction() as shared:
+        assert shared.append(an_append(claimed, 2)).accepted
+        clock.go_on(LEASE)
+        waiting = Waiting(engine, lambda: clocked.take_over("w1", {}))
+    assert waiting.end() == 1
+    row = clocked.run(claimed.run.run_id)
+    assert row is not None
+    assert (row.worker, row.length) == (None, 2)
+
+
+def test_who_takes_over_waits_for_a_report_between_its_fence_and_its_commit(
+    clocked: SqlStore, clock: HandClock, engine: Engine
+) -> None:
+    run_id = fanned_out(clocked, 1)
+    (task,) = clocked.claim_tasks("w1", "default", CAN, 1)
+    with clocked.transaction() as shared:
+        assert shared.report("w1", [outcome(task)]).accepted
+        clock.go_on(LEASE)
+        waiting = Waiting(engine, lambda: clocked.take_over("w1", {(run_id, task.position): ("[{}]", True)}))
+    assert waiting.end() == 0
+    assert [event["kind"] for event in events_of(clocked.inbox(run_id))] == ["StepCompleted"]
+
+
+@pytest.mark.parametrize("reopen", [None, "undoing"])
+def test_a_message_waits_for_a_holder_between_its_fence_and_its_commit(
+    store: SqlStore, engine: Engine, reopen: str | None
+) -> None:
+    claimed = held(store)
+    run_id = claimed.run.run_id
+    with store.transaction() as shared:
+        change = RunChange("completed", ended_at=7)
+        assert shared.append(an_append(claimed, 2, change=change)) == Appended(accepted=True, pinged=False)
+        waiting = Waiting(engine, lambda: store.post(run_id, "RollbackStarted", "[{}]", reopen=reopen))
+    assert waiting.end() == ((True, "undoing") if reopen else (False, "completed"))
+    row = store.run(run_id)
+    assert row is not None
+    assert (row.ended_at is None) == (reopen is not None)
+
+
+def test_a_holder_that_was_taken_over_while_its_user_code_ran_is_refused(store: SqlStore, other: Connection) -> None:
+    claimed = held(store)
+    with store.transaction() as shared:
+        shared.connection.execute(text("SELECT 1"))
+        other.execute(text("UPDATE squidmesh_runs SET worker = NULL, due_at = 1"))
+        other.commit()
+        assert shared.append(an_append(claimed, 2)) == Appended(accepted=False, pinged=False)
+
+
+def test_a_lease_is_renewed_while_user_code_runs_and_between_fence_and_commit(store: SqlStore) -> None:
+    claimed = held(store)
+    with store.transaction() as shared:
+        shared.connection.execute(text("SELECT 1"))
+        assert store.renew("w1", LEASE)
+        assert shared.append(an_append(claimed, 2)).accepted
+        assert store.renew("w1", LEASE)
+
+
+def test_a_shared_append_that_waits_for_a_join_does_not_hold_the_run(
+    store: SqlStore, engine: Engine, other: Connection
+) -> None:
+    claimed = held(store)
+    run_id = claimed.run.run_id
+    store.append(an_append(claimed, 2, joins=(Join("7", 5),)))
+    assert locked(other, "squidmesh_joins", "run_id = :id", id=run_id) == 1
+
+    def append() -> Appended:
+        with store.transaction() as shared:
+            return shared.append(an_append(claimed, 3, joins=(Join("7", 1, wake_at=2),)))
+
+    waiting = Waiting(engine, append)
+    assert is_free(engine, "squidmesh_runs", "id = :id", id=run_id)
+    other.execute(text("UPDATE squidmesh_joins SET remaining = 1"))
+    other.commit()
+    assert waiting.end() == Appended(accepted=True, pinged=True), "it reads what the report has left of the join"
+
+
+def test_a_note_waits_for_who_takes_its_task_and_is_refused_then(
+    store: SqlStore, engine: Engine, other: Connection
+) -> None:
+    run_id = fanned_out(store, 1)
+    (task,) = store.claim_tasks("w1", "default", CAN, 1)
+    other.execute(text("UPDATE squidmesh_tasks SET worker = NULL"))
+    waiting = Waiting(engine, lambda: store.note(run_id, task.position, "w1", 1, "[{}]"))
+    other.commit()
+    assert waiting.end() is False
+    assert store.inbox(run_id) == []
 
 
 def test_a_worker_that_somebody_else_takes_over_is_passed_by(store: SqlStore, other: Connection) -> None:

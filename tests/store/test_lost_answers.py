@@ -179,6 +179,52 @@ def test_a_message_whose_answer_was_lost_is_not_sent_twice(store: SqlStore, gate
     assert len(store.inbox(run_id)) <= 1
 
 
+def test_a_shared_commit_whose_answer_was_lost_is_told_so_that_the_caller_looks(store: SqlStore, gate: Gate) -> None:
+    claimed = held(store)
+
+    def body() -> None:
+        with store.transaction() as shared:
+            assert shared.append(an_append(claimed)).accepted
+            gate.swallow_answers = True
+
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        body()
+    assert gate.cuts == 1
+    assert len(store.history(claimed.run.run_id)) == 2
+
+
+@pytest.mark.parametrize("report", [False, True])
+def test_a_connection_that_goes_before_the_commit_leaves_nothing(store: SqlStore, gate: Gate, report: bool) -> None:
+    run_id = fanned_out(store, 1)
+    (task,) = store.claim_tasks("w1", "default", CAN, 1)
+    claimed = held(store)
+
+    def body() -> None:
+        with store.transaction() as shared:
+            shared.connection.execute(text("SELECT 1"))
+            gate.swallow_answers = True
+            if report:
+                shared.report("w1", [outcome(task)])
+            else:
+                shared.append(an_append(claimed))
+
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        body()
+    assert len(store.history(claimed.run.run_id)) == 1
+    assert store.inbox(run_id) == []
+    assert store.append(an_append(claimed)).accepted
+    assert store.report("w1", [outcome(task)]).accepted
+
+
+def test_a_note_whose_answer_was_lost_is_there_once(store: SqlStore, gate: Gate) -> None:
+    run_id = fanned_out(store, 1)
+    (task,) = store.claim_tasks("w1", "default", CAN, 1)
+    gate.swallow_answers = True
+    assert store.note(run_id, task.position, "w1", 1, "[{}]")
+    assert gate.cuts == 1
+    assert len(store.inbox(run_id)) == 1
+
+
 def test_a_worker_gives_up_when_its_lease_must_be_over(postgres_url: str, gate: Gate, opened: Open) -> None:
     url = make_url(postgres_url).set(host="127.0.0.1", port=gate.port, username="postgres")
     store = opened(url.render_as_string(hide_password=False), lease=0.5)

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
-from squidmesh.ports import Join, RunChange, RunFilter
+from squidmesh.ports import Join, RunChange, RunFilter, ScheduleChange, ScheduleRow, TickRow
 from squidmesh.store import SqlStore, open_store
 from squidmesh.store.database import Statements
 
@@ -86,6 +87,7 @@ def do_everything(store: SqlStore) -> None:
     first, second = store.claim_tasks("w1", "default", CAN, 2, run_id=one)
     (third,) = store.claim_tasks("w1", "default", CAN, 1)
     store.checkpoint(one, first.position, "w1", 1, "1")
+    store.note(one, first.position, "w1", 1, "[{}]")
     store.hand_back("w1", [(one, second.position, 1)])
     store.report("w1", [outcome(first), outcome(third, retry_at=1)])
     again = store.claim("w1", one, CAN, known=2)
@@ -101,11 +103,22 @@ def do_everything(store: SqlStore) -> None:
     store.unblock(CAN, {("shop", 1): "new"}, 10)
     other = store.claim("w1", two, CAN)
     assert other is not None
-    store.append(an_append(other, 3, change=RunChange("completed", ended_at=1)))
+    with store.transaction() as shared:
+        shared.append(an_append(other, 3, tasks=(a_task(store, "7.9"),), joins=(Join("7", 1),)))
+    (task,) = store.claim_tasks("w1", "default", CAN, 1, run_id=two)
+    with store.transaction() as shared:
+        shared.report("w1", [outcome(task)])
+    store.append(an_append(other, 4, change=RunChange("completed", ended_at=1, rollback="clean")))
+    store.post(two, "RollbackStarted", "[{}]", reopen="undoing")
+    other = store.claim("w1", two, CAN)
+    assert other is not None
+    with store.transaction() as shared:
+        taken = tuple(message.id for message in store.inbox(two))
+        shared.append(an_append(other, 5, change=RunChange("undone", ended_at=1), taken=taken))
     store.start([new_run(store), new_run(store)])
     for read in (store.run, store.history, store.last, store.inbox, store.tasks):
         read(one)  # type: ignore[operator]
-    store.runs(RunFilter(status=["completed"]), 10, None)
+    store.runs(RunFilter(status=["completed"], rollback=["clean"]), 10, None)
     store.runs(RunFilter(parent=parent), 10, None)
     store.runs(RunFilter(), 10, one)
     store.tasks_of("w1")
@@ -113,6 +126,25 @@ def do_everything(store: SqlStore) -> None:
     store.expired()
     store.take_over("dead", {})
     store.leave("w1", {})
+    tick(store, parent)
+
+
+def tick(store: SqlStore, run_id: str) -> None:
+    now = store.now()
+    row = ScheduleRow("nightly", "shop", 1, "{}", None, now, now, now, now - 1, queued_at=now - 2)
+    store.change_schedule(ScheduleChange("nightly", None, row))
+    assert len(store.due(CAN, 10).schedules) == 1
+    ticks = (TickRow("nightly", now, "started", run_id),)
+    again = replace(row, revision=now + 1)
+    assert store.change_schedule(
+        ScheduleChange("nightly", now, again, ticks, (new_run(store, run_id=run_id),), (run_id,)), wait=False
+    )
+    assert store.met("nightly") == [run_id]
+    assert store.ticks("nightly", 0, now, 10) == list(ticks)
+    message = (run_id, "CancelRequested", "[{}]")
+    store.change_schedule(ScheduleChange("nightly", now + 1, replace(again, revision=now + 2), messages=(message,)))
+    assert store.schedule("nightly") is not None
+    store.change_schedule(ScheduleChange("nightly", now + 2, None))
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

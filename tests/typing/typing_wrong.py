@@ -7,7 +7,27 @@ Each line that is wrong says so for both; a comment that is no longer needed is 
 
 from __future__ import annotations
 
-from squidmesh import Call, Flow, Mesh, Retry, fan_out, gather, race, sleep, spawn, step, workflow
+from squidmesh import (
+    Applied,
+    Call,
+    Cleaned,
+    Failure,
+    Flow,
+    Mesh,
+    Retry,
+    RetryStep,
+    Signal,
+    approval,
+    context,
+    fan_out,
+    gather,
+    pause,
+    race,
+    sleep,
+    spawn,
+    step,
+    workflow,
+)
 
 
 @step
@@ -58,6 +78,89 @@ def badly_versioned() -> Flow[None]:
 Retry(attempts=3)  # type: ignore[call-arg]
 
 
+@step(undo_when="never")  # type: ignore[call-overload, untyped-decorator]
+def badly_undone() -> None: ...
+
+
+@step(pure="yes")  # type: ignore[call-overload, untyped-decorator]
+def badly_pure() -> None: ...
+
+
+@workflow(on_failure="undone")  # type: ignore[call-overload, untyped-decorator]
+def badly_kept() -> Flow[None]:
+    yield from sleep(1)
+
+
+# handlers
+@charge.undo  # type: ignore[arg-type]
+def undo_of_another_result(paid: str, order_id: str, cents: int = 100) -> None: ...
+
+
+@charge.undo  # type: ignore[arg-type]
+def undo_of_other_arguments(paid: int, order_id: int, cents: int = 100) -> None: ...
+
+
+@charge.undo  # type: ignore[arg-type]
+def undo_without_arguments(paid: int) -> None: ...
+
+
+@charge.undo  # type: ignore[arg-type]
+def undo_without_a_result(order_id: str, cents: int = 100) -> None: ...
+
+
+@charge.undo  # type: ignore[type-var]
+def undo_that_answers(paid: int, order_id: str, cents: int = 100) -> int:
+    return paid
+
+
+@ship.undo  # type: ignore[type-var]
+async def async_undo_that_answers(label: str, order_id: str) -> str:
+    return label
+
+
+@ship.undo  # type: ignore[arg-type]
+async def async_undo_of_another_result(label: int, order_id: str) -> None: ...
+
+
+@charge.compensate  # type: ignore[arg-type]
+def compensate_without_a_failure(order_id: str, cents: int = 100) -> int:
+    return cents
+
+
+@charge.compensate  # type: ignore[arg-type]
+def compensate_with_another_result(failure: Failure, order_id: str, cents: int = 100) -> str | Cleaned | RetryStep:
+    return order_id
+
+
+@ship.compensate  # type: ignore[arg-type]
+async def async_compensate_with_another_result(failure: Failure, order_id: str) -> int:
+    return 1
+
+
+@charge.check  # type: ignore[arg-type]
+def check_without_a_verdict(order_id: str, cents: int = 100) -> int:
+    return cents
+
+
+@charge.check  # type: ignore[arg-type]
+def check_with_another_result(order_id: str, cents: int = 100) -> Applied[str]:
+    return Applied(order_id)
+
+
+@charge.check  # type: ignore[arg-type]
+def check_with_a_result(paid: int, order_id: str, cents: int = 100) -> Applied[int]:
+    return Applied(paid)
+
+
+def take_back(order_id: str) -> None: ...
+
+
+def within_a_step() -> None:
+    context().add_undo(take_back, 3)  # type: ignore[arg-type]
+    context().add_undo(take_back)  # type: ignore[arg-type]
+    context().add_undo("take_back")  # type: ignore[arg-type]
+
+
 # bodies
 @workflow
 def body(order_id: str) -> Flow[int]:
@@ -91,3 +194,28 @@ def client(mesh: Mesh) -> None:
     text: str = mesh.run(body("o"))  # type: ignore[assignment]
     mesh.start(helper())  # type: ignore[arg-type]
     print(text)
+
+
+# signals, gates
+PAID = Signal("paid", int)
+GO = Signal("go")
+Signal(3)  # type: ignore[call-overload]
+
+
+def asks_people(mesh: Mesh) -> Flow[None]:
+    text: str = yield from PAID.wait()  # type: ignore[assignment]
+    paid: int = yield from PAID.wait(timeout=5)  # type: ignore[assignment]
+    yield from PAID.wait(timeout="soon")  # type: ignore[call-overload]
+    yield from PAID.send("r", "much")  # type: ignore[arg-type]
+    yield from approval("boss", needed="two")  # type: ignore[arg-type]
+    fix: int = yield from pause("look", int, deadline=60)  # type: ignore[assignment]
+    yield from pause("look", deadline="soon")  # type: ignore[call-overload]
+    handle = mesh.start(body("o"))
+    handle.signal(PAID, "much")  # type: ignore[misc]
+    handle.signal(PAID)  # type: ignore[arg-type]
+    handle.signal(GO, 3)  # type: ignore[misc]
+    handle.approve()  # type: ignore[call-arg]
+    handle.approve("boss", "ann")  # type: ignore[call-arg]
+    handle.resume(3)  # type: ignore[call-arg]
+    handle.hold("ops")  # type: ignore[call-arg]
+    print(text, paid, fix)

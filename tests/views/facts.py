@@ -103,7 +103,9 @@ def told(
     tasks: Sequence[TaskRow] = (),
     workers: Sequence[WorkerRow] | None = None,
     inbox: int = 0,
+    waiting: Sequence[Event] = (),
 ) -> Explanation:
     """The explanation of a run at second ``NOW``, with one worker that serves it unless others are given."""
     there = [worker()] if workers is None else workers
-    return explain(facts, numbered(started(), *events), tasks, there, at(NOW), inbox=inbox)
+    known = [*numbered(started(), *events), *waiting]
+    return explain(facts, known, tasks, there, at(NOW), inbox=inbox + len(waiting))

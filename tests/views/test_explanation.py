@@ -22,7 +22,10 @@ def test_a_blocked_run_names_the_code_and_what_to_do() -> None:
         "start a worker with that."
     )
     assert found.next_actions[0].cli == "squidmesh worker MODULE"
-    assert found.next_actions[1].python == f'mesh.handle("{RUN}").cancel()'
+    assert [action.python for action in found.next_actions[1:]] == [
+        f'mesh.handle("{RUN}").release(actor=…)',
+        f'mesh.handle("{RUN}").cancel()',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,21 @@ from datetime import timedelta
 
 import pytest
 
-from squidmesh import Flow, Retry, WorkflowError, context, fan_out, gather, publish, sleep, step, workflow
+from squidmesh import (
+    Applied,
+    Failure,
+    Flow,
+    PartialEffect,
+    Retry,
+    WorkflowError,
+    context,
+    fan_out,
+    gather,
+    publish,
+    sleep,
+    step,
+    workflow,
+)
 from squidmesh.testing import VirtualMesh
 
 
@@ -56,9 +70,46 @@ def rejected() -> Flow[int]:
     raise Rejected("not today")
 
 
+@step(name="views.half")
+def half(n: int) -> int:
+    raise PartialEffect({"done": n})
+
+
+@half.compensate
+def other_half(failure: Failure, n: int) -> int:
+    return n + 1
+
+
+@step(name="views.lost")
+def lost(n: int) -> int:
+    raise TimeoutError("no answer")
+
+
+@lost.check
+def found(n: int) -> Applied[int]:
+    return Applied(n)
+
+
+@step(name="views.wrecked")
+def wrecked(n: int) -> int:
+    raise TimeoutError("no answer")
+
+
+@wrecked.compensate
+def wrecked_more(failure: Failure, n: int) -> int:
+    raise OSError("no disk")
+
+
+@workflow(name="views.handled")
+def handled(n: int) -> Flow[int]:
+    yield from half(n)
+    yield from lost(n)
+    return (yield from wrecked(n))
+
+
 @pytest.fixture
 def mesh() -> Iterator[VirtualMesh]:
-    mesh = VirtualMesh(workflows=[order, picture, broken, rejected])
+    mesh = VirtualMesh(workflows=[order, picture, broken, rejected, handled])
     yield mesh
     mesh.close()
 
@@ -126,6 +177,24 @@ def test_a_run_that_failed_shows_what_it_let_out(mesh: VirtualMesh) -> None:
     assert view.failure is not None
     assert view.failure.matches(Rejected)
     assert "Rejected: not today" in handle.explain().summary
+
+
+def test_what_handlers_made_of_a_failure_is_shown_beside_it(mesh: VirtualMesh) -> None:
+    handle = mesh.start(handled(1))
+    mesh.drain()
+    view = handle.inspect()
+    assert [(s.name, s.status, s.result, s.effect) for s in view.steps] == [
+        ("views.half", "completed", 2, None),
+        ("views.lost", "completed", 1, None),
+        ("views.wrecked", "failed", None, "unknown"),
+    ]
+    (finished,), (), (broke,) = (s.compensations for s in view.steps)
+    assert (finished.outcome, broke.outcome) == ("completed", "failed")
+    assert (str(view.steps[2].failure), str(broke.failure)) == ("TimeoutError: no answer", "OSError: no disk")
+    assert view.rollback is not None
+    assert [entry.step for entry in view.rollback.unaccounted] == ["views.wrecked"]
+    assert "'views.wrecked' at position 3 (nobody knows whether it happened)" in handle.explain().summary
+    mesh.check(handle)
 
 
 def test_what_was_published_is_the_latest_of_the_history(mesh: VirtualMesh) -> None:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from squidmesh import events as ev
+from squidmesh.core.failure import Failure
 from squidmesh.core.payloads import MASK, Value
 from squidmesh.core.status import RunStatus
 from squidmesh.events import Event
@@ -114,6 +115,144 @@ def test_a_step_that_completes_although_it_was_cancelled_has_completed() -> None
     assert only(scheduled(), ev.StepCompleted(at=at(2), position="1"), cancelled).status == "completed"
 
 
+SPENT = ev.AttemptFailed(at=at(2), position="1", number=1, failure=DECLINED, effect="unknown")
+UNDO = ["undo"]
+
+
+def test_a_step_whose_attempts_are_spent_is_settled_before_it_has_failed() -> None:
+    step = only(scheduled(), begun(), SPENT)
+    assert (step.status, step.failure, step.attempts[0].outcome) == ("running", None, "failed")
+    step = only(scheduled(), begun(), SPENT, ev.StepFailed(at=at(3), position="1", failure=DECLINED, effect="unknown"))
+    assert (step.status, step.failure, step.effect) == ("failed", DECLINED, "unknown")
+
+
+def test_a_compensating_step_shows_each_call_and_both_failures() -> None:
+    broke = Failure(type="shop.Broken", message="no disk")
+    calls = [
+        ev.CompensateStarted(at=at(3), position="1", worker="w1"),
+        ev.CompensateEnded(at=at(4), position="1", outcome="lost"),
+        ev.CompensateStarted(at=at(5), position="1", worker="w2"),
+        ev.CompensateEnded(at=at(6), position="1", outcome="failed", failure=broke),
+    ]
+    assert only(scheduled(), begun(), SPENT, calls[0]).status == "compensating"
+    step = only(
+        scheduled(), begun(), SPENT, *calls, ev.StepFailed(at=at(6), position="1", failure=DECLINED, effect="unknown")
+    )
+    assert (step.status, step.failure, step.effect) == ("failed", DECLINED, "unknown")
+    (call,) = step.compensations
+    assert (call.cycle, call.worker, call.outcome, call.failure) == (1, "w2", "failed", broke)
+    assert (call.started_at, call.ended_at) == (START + timedelta(seconds=5), START + timedelta(seconds=6))
+
+
+def test_a_compensate_that_asks_for_another_cycle_leaves_its_step_retrying() -> None:
+    asked = [
+        ev.CompensateStarted(at=at(3), position="1", worker="w1"),
+        ev.CompensateEnded(at=at(4), position="1", outcome="retry", retry_at=at(60)),
+    ]
+    assert only(scheduled(), begun(), SPENT, *asked).status == "retrying"
+    step = only(scheduled(), begun(), SPENT, *asked, begun(number=2), ev.StepCompleted(at=at(61), position="1"))
+    assert (step.status, step.effect, [a.outcome for a in step.attempts]) == (
+        "completed", None, ["failed", "completed"]
+    )  # fmt: skip
+
+
+def test_a_task_that_calls_a_handler_is_no_attempt() -> None:
+    asked = task(worker="w2", number=1, claimed_at=at(4), spec=json.dumps({"input": {}, "call": "compensate"}))
+    step = only(scheduled(elsewhere=True), begun(), SPENT, tasks=[asked])
+    assert (step.status, [a.number for a in step.attempts]) == ("compensating", [1])
+    check = task(worker="w2", number=1, claimed_at=at(4), spec=json.dumps({"input": {}, "call": "check"}))
+    assert only(scheduled(elsewhere=True), begun(), SPENT, tasks=[check]).status == "running"
+    done = ev.StepCompleted(at=at(5), position="1")
+    assert only(scheduled(elsewhere=True), begun(), SPENT, done, tasks=[asked]).status == "completed"
+
+
+def test_a_step_in_doubt_says_what_may_be_there_until_a_person_knows() -> None:
+    doubt = ev.StepInDoubt(at=at(3), position="1", failure=DECLINED)
+    lost = ev.AttemptLost(at=at(3), position="1", number=1, worker="w1", final=True)
+    step = only(scheduled(), begun(), lost, doubt)
+    assert (step.status, step.effect, step.failure, step.attempts[0].outcome) == (
+        "in_doubt", "unknown", DECLINED, "lost"
+    )  # fmt: skip
+    said = ev.StepResolved(at=at(9), position="1", outcome="applied", actor="ada", note="seen", result=1)
+    assert only(scheduled(), begun(), lost, doubt, waiting=[said]).status == "running"
+    done = ev.StepCompleted(at=at(9), position="1", result=1)
+    step = only(scheduled(), begun(), lost, doubt, said, done)
+    assert (step.status, step.effect, step.failure, step.result) == ("completed", None, None, 1)
+
+
+def test_a_person_has_a_failed_step_tried_again_or_skipped() -> None:
+    failed = [SPENT, ev.StepFailed(at=at(2), position="1", failure=DECLINED)]
+    again = ev.StepRetried(at=at(9), position="1", actor="ada", note="mended")
+    assert only(scheduled(), begun(), *failed, again).status == "retrying"
+    step = only(scheduled(), begun(), *failed, again, begun(number=2), ev.StepCompleted(at=at(9), position="1"))
+    assert (step.status, step.failure) == ("completed", None)
+    skipped = ev.StepSkipped(at=at(9), position="1", actor="ada", note="not needed", value=[7])
+    step = only(scheduled(), begun(), *failed, skipped)
+    assert (step.status, step.result, step.failure) == ("skipped", [7], DECLINED)
+
+
+def test_a_transaction_is_a_step_beside_its_members() -> None:
+    found = steps(
+        scheduled("1", "transfer", traits=["transactional", "group"]),
+        begun("1"),
+        scheduled("1.1", "debit"),
+        ev.StepCompleted(at=at(2), position="1.1", result=-5),
+        ev.TransactionCommitted(at=at(2), position="1", result="done"),
+    )
+    assert {at: (s.name, s.status, s.result) for at, s in found.items()} == {
+        "1": ("transfer", "completed", "done"),
+        "1.1": ("debit", "completed", -5),
+    }
+
+
+def rolled_back(*more: Event) -> list[Event]:
+    return [
+        started(),
+        scheduled(traits=UNDO),
+        begun(),
+        ev.StepCompleted(at=at(2), position="1", result=7),
+        ev.RollbackStarted(at=at(3), cause="failure", number=1, failure=DECLINED),
+        ev.RollbackPlanned(at=at(3), number=1, entries=["1"]),
+        ev.UndoStarted(at=at(3), entry="1", number=1, worker="w1"),
+        *more,
+    ]
+
+
+def test_a_run_that_is_undone_shows_why_and_how_far_it_is() -> None:
+    view = fold(row(status="undoing", reason="undoing"), numbered(*rolled_back()))
+    assert (view.status, view.failure) == ("undoing", DECLINED)
+    assert view.rollback is not None
+    assert (view.rollback.outcome, [e.position for e in view.rollback.pending]) == (None, ["1"])
+    ended = rolled_back(
+        ev.UndoCompleted(at=at(4), entry="1"),
+        ev.EntrySettled(at=at(4), entry="1", state="undone"),
+        ev.RollbackEnded(at=at(4), number=1, outcome="clean"),
+        ev.RunFailed(at=at(4), failure=DECLINED),
+    )
+    view = fold(row(status="failed", ended_at=at(4)), numbered(*ended))
+    assert view.rollback is not None
+    assert (view.rollback.outcome, [e.result for e in view.rollback.undone]) == ("clean", [7])
+    assert view.rollbacks == (view.rollback,)
+    assert RunView.model_validate_json(view.model_dump_json()) == view
+
+
+def test_a_run_that_is_rolled_back_after_its_end_is_what_its_row_says() -> None:
+    over = [started(), ev.RunCompleted(at=at(5), result=1)]
+    asked = ev.RollbackStarted(at=at(9), cause="operator", actor="ada", note="a duplicate")
+    view = fold(row(status="undoing"), numbered(*over), waiting=[asked])
+    assert (view.status, view.result, view.ended_at) == ("undoing", 1, None)
+    begun_ = ev.RollbackStarted(at=at(9), cause="operator", number=1)
+    assert fold(row(status="undoing"), numbered(*over, begun_)).status == "undoing"
+    done = [ev.RollbackEnded(at=at(9), number=1, outcome="clean"), ev.RunUndone(at=at(9))]
+    view = fold(row(status="undoing"), numbered(*over, begun_, *done))
+    assert (view.status, view.result, view.ended_at) == ("undone", 1, START + timedelta(seconds=9))
+
+
+def test_a_terminated_run_has_ended() -> None:
+    ended = numbered(started(), ev.RunTerminated(at=at(5), actor="ada", note="enough"))
+    assert fold(row(status="running"), ended).status == "terminated"
+
+
 def test_a_claimed_task_is_a_running_attempt_of_its_worker() -> None:
     claimed = task(worker="w2", number=1, claimed_at=at(4))
     step = only(scheduled(elsewhere=True), tasks=[claimed])
@@ -202,14 +341,14 @@ def test_the_json_of_a_view_keeps_its_form() -> None:
         "queue": "default", "priority": 0, "input": {}, "result": None, "failure": None,
         "steps": [{
             "name": "charge", "position": "1", "status": "completed", "result": 1, "failure": None, "input": {},
-            "progress": None,
+            "progress": None, "effect": None, "compensations": [],
             "attempts": [{
                 "number": 1, "started_at": "2026-01-01T00:00:01Z", "ended_at": "2026-01-01T00:00:03Z",
                 "outcome": "completed", "failure": None, "worker": "w1",
             }],
         }],
-        "children": [], "rollback": None, "rollbacks": [], "parent": None, "attributes": {},
-        "created_at": "2026-01-01T00:00:00Z", "ended_at": None, "deadline": None,
+        "waits": [], "gates": [], "held": None, "children": [], "rollback": None, "rollbacks": [], "parent": None,
+        "attributes": {}, "created_at": "2026-01-01T00:00:00Z", "ended_at": None, "deadline": None,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The first schema: runs, history, inbox, tasks, joins, workers."""
+"""The first schema: runs, history, inbox, tasks, joins, workers, schedules and their ticks."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("worker", sa.Text),
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("length", sa.Integer, nullable=False),
+        sa.Column("rollback", sa.Text),
     )
     _some("squidmesh_runs_key", "squidmesh_runs", ["key"], "key IS NOT NULL", unique=True)
     _some(
@@ -113,9 +114,47 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger, nullable=False),
     )
 
+    op.create_table(
+        "squidmesh_schedules",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("workflow", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("definition", JSON_TEXT, nullable=False),
+        sa.Column("origin", sa.Text),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("anchor", sa.BigInteger, nullable=False),
+        sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("due_at", sa.BigInteger),
+        sa.Column("queued_at", sa.BigInteger),
+        sa.Column("paused_at", sa.BigInteger),
+        sa.Column("actor", sa.Text),
+        sa.Column("note", sa.Text),
+    )
+    _some("squidmesh_schedules_due", "squidmesh_schedules", ["due_at"], "due_at IS NOT NULL AND paused_at IS NULL")
+    _some(
+        "squidmesh_schedules_queued",
+        "squidmesh_schedules",
+        ["queued_at"],
+        "queued_at IS NOT NULL AND paused_at IS NULL",
+    )
+    op.create_table(
+        "squidmesh_ticks",
+        sa.Column("schedule", sa.Text, primary_key=True),
+        sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("run_id", ID),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "squidmesh_schedule_runs",
+        sa.Column("schedule", sa.Text, primary_key=True),
+        sa.Column("run_id", ID, primary_key=True),
+        sqlite_with_rowid=False,
+    )
+
 
 def downgrade() -> None:
-    for table in ("workers", "joins", "tasks", "inbox", "history", "runs"):
+    for table in ("schedule_runs", "ticks", "schedules", "workers", "joins", "tasks", "inbox", "history", "runs"):
         op.drop_table(f"squidmesh_{table}")
 
 

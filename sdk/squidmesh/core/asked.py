@@ -7,57 +7,91 @@ from it, and checked; only what is new is kept here, until the decision takes it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from squidmesh.core import events as ev
 from squidmesh.core.broken import Broken
-from squidmesh.core.calls import Call, Command
+from squidmesh.core.calls import Call, Command, Options
 from squidmesh.core.commands import FanOutCommand, Gather, Log, Pending, Publish, Race, Sleep, Spawn
+from squidmesh.core.effects import Effect, Trait
 from squidmesh.core.events import Event
+from squidmesh.core.failure import describe
+from squidmesh.core.gates import Gate
 from squidmesh.core.nodes import (
+    ATTEMPT,
+    DOUBT,
     GONE,
+    Bad,
     FanOutNode,
+    GateNode,
     GatherNode,
+    Gone,
     Group,
+    Leaf,
     Node,
     Ok,
     Outcome,
     RaceNode,
+    SendNode,
+    SignalNode,
     StepNode,
     TimerNode,
 )
 from squidmesh.core.payloads import size_check
 from squidmesh.core.recorded import Recorded
+from squidmesh.core.scopes import AddUndo
+from squidmesh.core.signals import SignalSend, SignalWait
 from squidmesh.core.turn import Place
-from squidmesh.errors import PayloadError
+from squidmesh.errors import Cancelled, PayloadError, StepFailed
+
+_OF_A_STEP = (ev.StepScheduled, ev.UndoRegistered)
+
+if TYPE_CHECKING:
+    from squidmesh.core.step import Step
 
 
 class Asked:
     """The open leaves of one run, and what of them is new.
 
     ``place`` says where the body stands, for messages; ``now`` gives the time (microseconds) for timers that are set.
+    ``strict``: every step must say how it is undone.
     """
 
-    __slots__ = ("open", "recorded", "spawned", "new", "steps", "unneeded", "_place", "_now", "_max_payload")
+    __slots__ = (
+        "open", "recorded", "spawned", "new", "steps", "unneeded", "groups", "spent", "waits", "gates", "sends",
+        "unplaced", "held", "strict", "_place", "_now", "_max_payload",
+    )  # fmt: skip
 
-    def __init__(self, place: Callable[[], Place], now: Callable[[], int], max_payload: int) -> None:
-        self.open: dict[str, StepNode | TimerNode] = {}  # asked for, and not settled
+    def __init__(self, place: Callable[[], Place], now: Callable[[], int], max_payload: int, strict: bool) -> None:
+        self.open: dict[str, Leaf] = {}  # asked for, and not settled
         self.recorded = Recorded()
         self.spawned: dict[str, StepNode] = {}
         self.new: list[Event] = []
         self.steps: list[StepNode] = []  # newly scheduled
         self.unneeded: dict[str, None] = {}  # positions of tasks that nobody should begin any more
+        self.groups: dict[str, StepNode] = {}  # open transactions: the holder of the run has them all
+        self.spent: dict[str, StepNode] = {}  # steps without attempts left: who is asked next is about to be decided
+        self.waits: dict[str, SignalNode] = {}  # open ones
+        self.gates: dict[str, GateNode] = {}  # open ones
+        self.sends: dict[str, SendNode] = {}  # messages that are to be sent
+        self.unplaced: dict[str, StepNode] = {}  # with a call to be made that nobody has yet
+        self.held: dict[
+            str, str
+        ] = {}  # steps whose failure a person did not let stand; beneath what it would have ended
+        self.strict = strict
         self._place, self._now, self._max_payload = place, now, max_payload
 
     def load(self, history: Iterable[Event]) -> None:
-        """What is recorded from here on. A step that is open was asked for already: another worker has moved it."""
+        """What is recorded from here on. A step that is open was asked for already: another worker has moved it, and an
+        undo registered there is the step's."""
         self.recorded.load(
-            event for event in history if not (isinstance(event, ev.StepScheduled) and event.position in self.open)
+            event for event in history if not (isinstance(event, _OF_A_STEP) and event.position in self.open)
         )
 
     def take(self) -> tuple[tuple[Event, ...], tuple[StepNode, ...], tuple[str, ...]]:
         """What is new since the last time: events, steps, and tasks that are not needed any more."""
-        taken = tuple(self.new), tuple(step for step in self.steps if step.outcome is None), tuple(self.unneeded)
+        steps = (*self.steps, *self.unplaced.values()) if self.unplaced else self.steps
+        taken = tuple(self.new), tuple(step for step in steps if step.outcome is None), tuple(self.unneeded)
         self.new, self.steps, self.unneeded = [], [], {}
         return taken
 
@@ -67,18 +101,27 @@ class Asked:
 
     def back(self, mark: tuple[int, int]) -> None:
         for event in self.new[mark[0] :]:
-            if isinstance(event, (ev.StepScheduled, ev.TimerSet)):
+            if isinstance(event, (ev.StepScheduled, ev.TimerSet, ev.SignalAwaited, ev.GateOpened)):
                 self.open.pop(event.position, None)
+                self._put_off(event.position)
         del self.new[mark[0] :], self.steps[mark[1] :]
 
     def forget(self, position: str) -> None:
         """This one has an outcome that nobody goes on with."""
         if (leaf := self.open.pop(position, None)) is not None:
             leaf.outcome = GONE
+            self._put_off(position)
 
     def settle(self, leaf: Node, outcome: Outcome) -> None:
-        self.open.pop(leaf.position, None)
+        position = leaf.position
+        self.open.pop(position, None)
+        if self.groups or self.spent or self.unplaced or not isinstance(leaf, StepNode):
+            self._put_off(position)
         leaf.settle(outcome)
+
+    def _put_off(self, position: str) -> None:
+        for kept in (self.groups, self.spent, self.unplaced, self.waits, self.gates, self.sends):
+            kept.pop(position, None)
 
     def node(self, command: Command[Any], position: str) -> Node:
         """Give a command its place in the tree, and ask for its event."""
@@ -90,6 +133,12 @@ class Asked:
                 raise self._refused(f"{command.told()} is a workflow: child runs are not supported yet")
             case Sleep():
                 return self._timer(command, position)
+            case SignalWait():
+                return self._wait(command, position)
+            case SignalSend():
+                return self._send(command, position)
+            case Gate():
+                return self._gate(command, position)
             case Gather(members=members, as_list=as_list):
                 gather = GatherNode(position, self.stop, as_list)
                 for n, member in enumerate(members, 1):
@@ -104,6 +153,7 @@ class Asked:
                 fan.look()
                 return fan
             case Race(members=members):
+                self._no_irreversible(members)
                 race = RaceNode(position, self.stop, self._won)
                 for n, member in enumerate(members, 1):
                     if race.outcome is None:
@@ -118,7 +168,7 @@ class Asked:
             case Pending(position=of):
                 spawned = self.spawned[of]
                 spawned.observed = True
-                return spawned
+                return _cancelled(spawned, position) if isinstance(spawned.outcome, Gone) else spawned
             case Publish(name=name, value=value):
                 try:
                     size_check(value, self._max_payload, f"the value published as {name!r}")
@@ -129,8 +179,24 @@ class Asked:
             case Log(message=message, level=level):
                 self._ask(ev.MessageLogged(position=position, message=message, level=level))
                 return _given(position, None)
+            case AddUndo(function=function, input=input):
+                self._ask(ev.UndoRegistered(position=position, number=1, function=function, input=input))
+                return _given(position, None)
             case _:
                 raise self._refused(f"{command.told()} is not a command of this version")
+
+    def _no_irreversible(self, members: Iterable[Command[Any]]) -> None:
+        for member in members:
+            match member:
+                case Call() if member.definition.is_step and member.definition.irreversible:  # type: ignore[union-attr]
+                    raise self._refused(
+                        f"{member.told()} is irreversible and stands in a race, where it would have to be undone if "
+                        "it lost: yield it by itself, after the race"
+                    )
+                case Gather(members=inner) | FanOutCommand(members=inner) | Race(members=inner):
+                    self._no_irreversible(inner)
+                case _:
+                    pass
 
     def _refused(self, message: str) -> Broken:
         place = self._place()
@@ -138,14 +204,26 @@ class Asked:
 
     def _schedule(self, call: Call[Any], position: str) -> StepNode:
         node = StepNode(position, call)
-        asked = ev.StepScheduled(position=position, step=node.step, input=call.input, options=call.overrides.to_json())
+        traits = node.definition.traits
+        if self.strict and not any(trait in traits for trait in _SAY_HOW):
+            raise self._refused(
+                f"{call.told()} has no undo, and the workflow is declared strict_undo=True: give the step an undo "
+                f"(@{node.step}.undo), or declare it pure=True or irreversible=True"
+            )
+        asked = ev.StepScheduled(
+            at=self._now(), position=position, step=node.step, input=call.input, options=call.overrides.to_json(),
+            traits=traits, undo=getattr(node.definition, "undo_name", None),
+        )  # fmt: skip
         found = self._ask(asked)
+        node.traits = traits
         if found is None:
             self.steps.append(node)
         else:
             assert isinstance(found, ev.StepScheduled)
-            node.elsewhere, node.scheduled_seq = found.elsewhere, found.seq
+            node.elsewhere, node.scheduled_seq, node.traits = found.elsewhere, found.seq, found.traits
         self.open[position] = node
+        if traits and Trait.GROUP in traits:
+            self.groups[position] = node
         return node
 
     def _timer(self, command: Sleep, position: str) -> TimerNode:
@@ -155,6 +233,37 @@ class Asked:
         timer = TimerNode(position, found.due if isinstance(found, ev.TimerSet) else due)
         self.open[position] = timer
         return timer
+
+    def _wait(self, command: SignalWait, position: str) -> SignalNode:
+        due = None if command.timeout is None else self._now() + round(command.timeout * 1_000_000)
+        found = self._ask(ev.SignalAwaited(position=position, name=command.signal.name, due=due))
+        node = SignalNode(position, command.signal, found.due if isinstance(found, ev.SignalAwaited) else due)
+        self.open[position] = self.waits[position] = node
+        return node
+
+    def _send(self, command: SignalSend, position: str) -> SendNode:
+        """A message is sent by the holder of the run, and on record when it was: until then it stays open."""
+        try:
+            size_check(command.payload, self._max_payload, f"the payload of signal {command.name!r}")
+        except PayloadError as refused:
+            raise self._refused(str(refused)) from None
+        node = SendNode(position, command.run_id, command.name, command.payload)
+        sent = ev.SignalSent(position=position, run_id=node.run_id, name=node.name, payload=node.payload)
+        if self.recorded.claim(sent, self._place) is None:
+            self.sends[position] = node
+        self.open[position] = node
+        return node
+
+    def _gate(self, command: Gate, position: str) -> GateNode:
+        due = command.due(self._now())
+        asked = ev.GateOpened(
+            at=self._now(), position=position, gate=command.kind, name=command.name, needed=command.needed, due=due
+        )
+        found = self._ask(asked)
+        promised = found if isinstance(found, ev.GateOpened) else asked
+        node = GateNode(position, command, promised.needed, promised.due)
+        self.open[position] = self.gates[position] = node
+        return node
 
     def _ask(self, event: Any) -> Event | None:
         """What history has recorded for a command, or None: then its event is new, and part of the decision."""
@@ -179,7 +288,7 @@ class Asked:
             case StepNode():
                 node.closing = True
                 self.unwanted(node)
-            case TimerNode():
+            case TimerNode() | SignalNode() | GateNode():
                 self.emit(ev.TimerCancelled(position=node.position))
                 self.settle(node, GONE)
             case Group():
@@ -188,14 +297,107 @@ class Asked:
                 pass  # answered at once
 
     def unwanted(self, node: StepNode) -> None:
-        """After an attempt, or when stopped: a step that nobody wants begins no further attempt."""
-        if not node.closing or node.running:
+        """After an attempt, or when stopped: a step that nobody wants begins no further attempt.
+
+        But what a lost attempt did is not known: it is tried again, under the same key, for that is how it becomes
+        known. And one that failed and may have left something is not cancelled, it has failed.
+        """
+        if not node.closing or node.running or node.stage != ATTEMPT or (node.unheard and not node.harmless):
             return
         if node.elsewhere:
             self.unneeded[node.position] = None
         else:
+            self.given_up(node)
+
+    def call(self, node: StepNode, what: str, at: int | None = None) -> None:
+        """This is to be called about a step next, by whoever gets it."""
+        node.stage, node.elsewhere, node.retry_at = what, False, at
+        self.spent.pop(node.position, None)
+        self.unplaced[node.position] = node
+
+    def spend(self, node: StepNode) -> None:
+        """Nobody has the step any more, and its attempts are spent: it is about to be decided who is asked."""
+        node.elsewhere = False
+        self.unplaced.pop(node.position, None)
+        self.spent[node.position] = node
+
+    def placed(self, node: StepNode) -> None:
+        """Somebody has the call that is to be made."""
+        self.unplaced.pop(node.position, None)
+        self.spent.pop(node.position, None)
+
+    def hold(self, node: StepNode) -> None:
+        """The failure of this step was not let stand: it is as if it, and what it has stopped, had not ended."""
+        node.stage = DOUBT
+        top: Node = node
+        while top.watchers and isinstance(group := top.watchers[0][0], GatherNode):
+            top = group
+        self.held[node.position] = f"{top.position}."
+
+    def adopt(self, scheduled: ev.StepScheduled, step: Step[..., Any] | None) -> StepNode:
+        """A step that is in flight although the code has not come to it; it is called further if need be, and settles.
+
+        ``step``: today's definition; without one nobody can be asked.
+        """
+        known: Any = step or Forgotten(scheduled.step)
+        call: Call[Any] = Call(known, scheduled.input, Options.from_json(scheduled.options))
+        node = StepNode(scheduled.position, call)
+        node.traits, node.stage = scheduled.traits, scheduled.call
+        node.elsewhere, node.scheduled_seq = scheduled.elsewhere, scheduled.seq
+        self.open[node.position] = node
+        if not node.elsewhere:
+            self.groups[node.position] = node
+        return node
+
+    def revived(self, leaf: Leaf) -> bool:
+        """Whether a leaf goes on that was cancelled for a failure which a person did not let stand."""
+        if not any(leaf.position.startswith(beneath) for beneath in self.held.values()):
+            return False
+        if isinstance(leaf, StepNode):
+            self.call(leaf, ATTEMPT)
+        return True
+
+    def given_up(self, node: StepNode) -> None:
+        """No further attempt of this step begins, and nobody has it any more."""
+        if _leaves_nothing(node):
             self.emit(ev.StepCancelled(position=node.position))
             self.settle(node, GONE)
+        else:
+            self.spend(node)
+
+    def withdrawn(self, node: StepNode) -> bool:
+        """Its task is gone; whether the step was cancelled by that alone."""
+        if not _leaves_nothing(node):
+            self.spend(node)
+        return _leaves_nothing(node)
+
+
+def _leaves_nothing(node: StepNode) -> bool:
+    """Whether a step that is not tried again has nothing to be asked about."""
+    return node.effect is Effect.NONE and not (node.failed and node.definition.compensate_handler is not None)
+
+
+class Forgotten:
+    """Stands for a step that today's code does not have."""
+
+    is_step = True
+    queue = retry = priority = max_lost = check_handler = compensate_handler = None
+    max_compensate_cycles = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+_SAY_HOW = frozenset({Trait.UNDO, Trait.PURE, Trait.IRREVERSIBLE, Trait.GROUP})
+
+
+def _cancelled(spawned: StepNode, position: str) -> Node:
+    """What the workflow gets that waits for a step which was cancelled with the scope that spawned it."""
+    told = f"step {spawned.step!r} at position {spawned.position} was cancelled with the scope that it belonged to"
+    failure = describe(Cancelled(told))
+    node = Node(position)
+    node.settle(Bad(StepFailed(spawned.step, spawned.position, failure), failure))
+    return node
 
 
 def _given(position: str, value: Any) -> Node:

@@ -9,14 +9,16 @@ import dis
 import gc
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CodeType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from squidmesh.errors import DefinitionError
 
 if TYPE_CHECKING:
     from squidmesh.core.calls import Command
+
+Word = TypeVar("Word", bound=str)
 
 
 def place_of(fn: Callable[..., Any]) -> str:
@@ -25,27 +27,41 @@ def place_of(fn: Callable[..., Any]) -> str:
 
 
 def named(what: str, fn: Any) -> str:
-    """Check that a function can be found again by name; gives its ``module.qualname``."""
+    """Check that a function can be found again by name; gives its ``module.qualname``.
+
+    ``what`` is what it is given to, as it is written: ``@step``, ``@charge.undo``, ``add_undo()``.
+    """
     if isinstance(fn, (staticmethod, classmethod)) or not inspect.isfunction(fn):
-        raise DefinitionError(f"@{what} takes a function, not {fn!r}")
+        raise DefinitionError(f"{what} takes a function, not {fn!r}")
     owner, _, name = fn.__qualname__.rpartition(".")
     if name == "<lambda>":
-        raise DefinitionError(f"@{what} at {place_of(fn)}: a lambda has no name to be found by; write a def")
+        raise DefinitionError(f"{what} at {place_of(fn)}: a lambda has no name to be found by; write a def")
     if owner and not owner.endswith("<locals>"):
         raise DefinitionError(
-            f"@{what} on a method: {fn.__qualname__} at {place_of(fn)}. A {what} is found again by name on any "
-            f"worker, where there is no object to call it on: make it a module-level function"
+            f"{what} on a method: {fn.__qualname__} at {place_of(fn)}. It is found again by name on any worker, "
+            "where there is no object to call it on: make it a module-level function"
         )
     return f"{fn.__module__}.{fn.__qualname__}"
 
 
-def plain(fn: Callable[..., Any]) -> None:
-    """Check that a step's function gives its value by ``return``."""
+def plain(what: str, fn: Callable[..., Any], instead: str) -> None:
+    """Check that a function gives its value by ``return``; ``instead`` says how, where it does not."""
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        raise DefinitionError(
-            f"@step {fn.__qualname__} at {place_of(fn)} yields; a step returns its value: return a list, or make it "
-            "a @workflow if it is to call steps"
-        )
+        raise DefinitionError(f"{what} {fn.__qualname__} at {place_of(fn)} yields; {instead}")
+
+
+def choice(what: str, value: Word, allowed: Sequence[str]) -> Word:
+    """Check that a setting is one of a few words."""
+    if value not in allowed:
+        raise DefinitionError(f"{what} is {' or '.join(map(repr, allowed))}, not {value!r}")
+    return value
+
+
+def switch(what: str, value: bool) -> bool:
+    """Check that a setting is True or False, and not something that only looks like it."""
+    if value is not True and value is not False:
+        raise DefinitionError(f"{what} is True or False, not {value!r}")
+    return value
 
 
 def body_kind(fn: Callable[..., Any]) -> str:

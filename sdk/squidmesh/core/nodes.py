@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from squidmesh.core.calls import Call, Command
 from squidmesh.core.commands import FanOut
+from squidmesh.core.effects import Effect, Trait
+from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure
 from squidmesh.errors import GatherFailed
 
 if TYPE_CHECKING:
+    from squidmesh.core.gates import Gate, Vote
+    from squidmesh.core.signals import Signal
     from squidmesh.core.step import Step
 
 
@@ -40,6 +44,10 @@ Outcome = Ok | Bad | Gone
 GONE = Gone()
 
 
+ATTEMPT, CHECK, COMPENSATE, DOUBT = "attempt", "check", "compensate", "doubt"
+"""What is made of a step next: an attempt, a call of one of its handlers, or nothing before a person has spoken."""
+
+
 class Node:
     __slots__ = ("position", "outcome", "watchers")
 
@@ -60,7 +68,8 @@ class StepNode(Node):
 
     __slots__ = (
         "call", "elsewhere", "scheduled_seq", "number", "running", "worker", "failed", "lost", "retry_at", "first_at",
-        "progress", "closing", "spawned", "observed",
+        "progress", "closing", "spawned", "observed", "traits", "effect", "failure", "stage", "cycle", "checked",
+        "compensated", "unheard", "answer",
     )  # fmt: skip
 
     def __init__(self, position: str, call: Call[Any]) -> None:
@@ -79,6 +88,29 @@ class StepNode(Node):
         self.closing = False  # nobody wants a further attempt
         self.spawned = False
         self.observed = False  # the workflow has waited for it
+        self.traits: list[str] = []
+        self.effect = Effect.NONE  # of the attempts so far
+        self.failure: Failure | None = None  # of the latest
+        self.stage = ATTEMPT  # what is made of it next, or now
+        self.cycle = 1  # of attempts
+        self.checked = False
+        self.compensated = False
+        self.unheard = False  # the latest attempt was lost
+        self.answer: Event | None = None  # what follows from what a handler, or a person, has said
+
+    def anew(self) -> None:
+        """Begin a fresh cycle of attempts."""
+        self.stage, self.failed, self.lost, self.first_at = ATTEMPT, 0, 0, 0
+        self.running = self.checked = self.compensated = self.unheard = False
+        self.answer = None
+
+    def has(self, trait: Trait) -> bool:
+        return trait.value in self.traits
+
+    @property
+    def harmless(self) -> bool:
+        """Whether a failed attempt certainly leaves nothing: it only reads, or was rolled back."""
+        return self.has(Trait.PURE) or self.has(Trait.TRANSACTIONAL)
 
     @property
     def definition(self) -> Step[..., Any]:
@@ -102,6 +134,54 @@ class TimerNode(Node):
     def __init__(self, position: str, due: int) -> None:
         super().__init__(position)
         self.due = due
+
+
+class SignalNode(Node):
+    """A wait for a message."""
+
+    __slots__ = ("signal", "due")
+
+    def __init__(self, position: str, signal: Signal[Any], due: int | None) -> None:
+        super().__init__(position)
+        self.signal, self.due = signal, due
+
+
+class SendNode(Node):
+    """A message to another run, on its way."""
+
+    __slots__ = ("run_id", "name", "payload")
+
+    def __init__(self, position: str, run_id: str, name: str, payload: Any) -> None:
+        super().__init__(position)
+        self.run_id, self.name, self.payload = run_id, name, payload
+
+
+class GateNode(Node):
+    """A place where a person decides. ``needed`` and ``due`` are as recorded when it was opened."""
+
+    __slots__ = ("gate", "needed", "due", "votes")
+
+    def __init__(self, position: str, gate: Gate, needed: int, due: int | None) -> None:
+        super().__init__(position)
+        self.gate, self.needed, self.due = gate, needed, due
+        self.votes: dict[str, Vote] = {}  # the first of each actor
+
+
+class ChildNode(Node):
+    """A run that this one has started (or ``joined``), and waits for. ``closing``: it was asked to cancel."""
+
+    __slots__ = ("call", "run_id", "joined", "closing", "spawned", "observed")
+
+    def __init__(self, position: str, call: Call[Any], run_id: str, joined: bool) -> None:
+        super().__init__(position)
+        self.call, self.run_id, self.joined = call, run_id, joined
+        self.closing = False
+        self.spawned = False
+        self.observed = False
+
+    @property
+    def detached(self) -> bool:
+        return bool(self.call.overrides.detached)
 
 
 class Group(Node, ABC):
@@ -260,3 +340,7 @@ class RaceNode(Group):
     def look(self) -> None:
         if self.stopped and self.out == 0:
             self.settle(GONE)
+
+
+Leaf = StepNode | TimerNode | SignalNode | SendNode | GateNode | ChildNode
+"""What is open by itself, until an event settles it."""

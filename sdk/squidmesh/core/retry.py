@@ -6,7 +6,7 @@ The rule of this file: pure arithmetic. Chance comes in as a number, elapsed tim
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -50,7 +50,7 @@ class Retry:
             _set(self, "max_elapsed", _seconds("max_elapsed", self.max_elapsed))
         _set(self, "factor", _number("factor", self.factor, least=1.0))
         _set(self, "jitter", _number("jitter", self.jitter, least=0.0))
-        _set(self, "give_up_on", _classes(self.give_up_on))
+        _set(self, "give_up_on", exception_classes("Retry: give_up_on", self.give_up_on))
 
     def delay(self, attempt: int, luck: float) -> float:
         """Seconds from the end of failed attempt number ``attempt`` (from 1) to the next.
@@ -68,7 +68,7 @@ class Retry:
 
     def gives_up_on(self, error: BaseException | Failure) -> bool:
         """Whether ``give_up_on`` names the error's class or one of its bases (not its causes)."""
-        return any(_is(error, unwanted) for unwanted in self.give_up_on)
+        return matches_any(error, self.give_up_on)
 
     def to_json(self) -> dict[str, Any]:
         """The policy as a JSON object; what is at its default is left out, classes are stored by name."""
@@ -118,6 +118,23 @@ def next_delay(
     return delay
 
 
+def matches_any(error: BaseException | Failure, classes: Iterable[type[BaseException] | str]) -> bool:
+    """Whether the error is one of ``classes``, by class or by stored name; its causes do not count."""
+    return any(_is(error, cls) for cls in classes)
+
+
+def exception_classes(what: str, value: object) -> tuple[type[BaseException] | str, ...]:
+    """A tuple of classes and names; a single one, or another collection of them, will do.
+
+    Raises: ValueError, with ``what`` it was given to.
+    """
+    several: tuple[Any, ...] = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
+    for one in several:
+        if not isinstance(one, str) and not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise ValueError(f"{what} takes exception classes or their names, not {one!r}")
+    return several
+
+
 def _asked(error: BaseException | Failure) -> float | None:
     """The delay that the step itself asked for."""
     match error:
@@ -130,7 +147,6 @@ def _asked(error: BaseException | Failure) -> float | None:
 
 
 def _is(error: BaseException | Failure, cls: type[BaseException] | str) -> bool:
-    """Whether the error is one of ``cls``, by class or by stored name; its causes do not count."""
     if isinstance(error, BaseException):
         if isinstance(cls, type):
             return isinstance(error, cls)
@@ -169,15 +185,6 @@ def _finite(value: object) -> float | None:
     except OverflowError:  # an int beyond all floats
         return None
     return number if math.isfinite(number) else None
-
-
-def _classes(value: object) -> tuple[type[BaseException] | str, ...]:
-    """A tuple of classes and names; a single one, or another collection of them, will do."""
-    several: tuple[Any, ...] = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
-    for one in several:
-        if not isinstance(one, str) and not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise ValueError(f"Retry: give_up_on takes exception classes or their names, not {one!r}")
-    return several
 
 
 _DEFAULT: Final = Retry()

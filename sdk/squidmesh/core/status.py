@@ -119,8 +119,9 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
     _S.RUNNING: frozenset({_S.RETRYING, _S.COMPENSATING, _S.COMPLETED, _S.FAILED, _S.IN_DOUBT, _S.CANCELLED}),
     _S.RETRYING: frozenset({_S.RUNNING, _S.COMPENSATING, _S.FAILED, _S.IN_DOUBT, _S.CANCELLED, _S.SKIPPED}),
     _S.COMPENSATING: frozenset({_S.RETRYING, _S.COMPLETED, _S.FAILED, _S.IN_DOUBT, _S.CANCELLED}),
-    _S.IN_DOUBT: frozenset({_S.COMPENSATING, _S.COMPLETED, _S.FAILED, _S.CANCELLED}),
-    _S.FAILED: frozenset({_S.RETRYING, _S.SKIPPED}),  # a person's retry_step, skip_step
+    _S.IN_DOUBT: frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED}),  # a person's resolve_step
+    # a person's retry_step, skip_step; an attempt that was given up reports late
+    _S.FAILED: frozenset({_S.RETRYING, _S.SKIPPED, _S.COMPLETED}),
     _S.CANCELLED: frozenset({_S.COMPLETED, _S.FAILED}),  # an attempt that was in flight reports late
     _S.COMPLETED: frozenset(),
     _S.SKIPPED: frozenset(),

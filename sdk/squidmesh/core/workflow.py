@@ -5,14 +5,17 @@ The rule of this file: a definition is what the code says; it holds no state of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from datetime import timedelta
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, get_args, get_origin, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_args, get_origin, overload
 
-from squidmesh.core.calls import Call, Command, queue_name, whole_number
-from squidmesh.core.guards import body_kind, named, place_of
+from squidmesh.core.calls import Call, Command, positive, queue_name, whole_number
+from squidmesh.core.guards import body_kind, choice, named, place_of, switch
 from squidmesh.core.payloads import Parameters, Value
 from squidmesh.core.registry import REGISTRY
+from squidmesh.core.schedule import Cron, Every, Trigger
+from squidmesh.core.schedule import triggers as checked_triggers
 from squidmesh.core.step import _name, result_type
 from squidmesh.errors import DefinitionError, WorkflowError
 
@@ -21,6 +24,10 @@ T = TypeVar("T")
 
 Flow: TypeAlias = Generator[Command[Any], Any, T]
 """What a workflow, or a helper generator of one, returns: ``def checkout(order: Order) -> Flow[Label]``."""
+
+OnFailure: TypeAlias = Literal["undo", "keep"]
+OnIrreversible: TypeAlias = Literal["report", "halt", "refuse"]
+OnUndoFailure: TypeAlias = Literal["halt", "continue"]
 
 
 class Workflow(Generic[P, T]):
@@ -34,10 +41,16 @@ class Workflow(Generic[P, T]):
         *,
         name: str | None = None,
         version: int = 1,
+        triggers: Sequence[Cron | Every] = (),
         queue: str | None = None,
         fail_on: tuple[type[BaseException], ...] | type[BaseException] = (),
+        on_failure: OnFailure = "undo",
+        on_irreversible: OnIrreversible = "report",
+        on_undo_failure: OnUndoFailure = "halt",
+        strict_undo: bool = False,
+        undo_retention: float | timedelta | None = None,
     ) -> None:
-        named("workflow", fn)
+        named("@workflow", fn)
         self.kind = body_kind(fn)
         self.fn: Callable[P, Any] = fn
         self.name = _name("workflow", name, fn)
@@ -46,11 +59,18 @@ class Workflow(Generic[P, T]):
         self.version = version
         self.queue = queue_name(f"workflow {self.name!r}", queue)
         self.ends_on: tuple[type[BaseException], ...] = (WorkflowError, *_exceptions(self.name, fail_on))
+        own = f"workflow {self.name!r}"
+        self.on_failure = choice(f"{own}: on_failure", on_failure, get_args(OnFailure))
+        self.on_irreversible = choice(f"{own}: on_irreversible", on_irreversible, get_args(OnIrreversible))
+        self.on_undo_failure = choice(f"{own}: on_undo_failure", on_undo_failure, get_args(OnUndoFailure))
+        self.strict_undo = switch(f"{own}: strict_undo", strict_undo)
+        self.undo_retention = None if undo_retention is None else positive(f"{own}: undo_retention", undo_retention)
         self.__doc__ = fn.__doc__
         self.__name__ = fn.__name__
         self.__module__ = fn.__module__
         self.__qualname__ = fn.__qualname__
         self.__wrapped__ = fn
+        self.triggers: tuple[Trigger, ...] = checked_triggers(self, triggers) if triggers != () else ()
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -87,18 +107,35 @@ def workflow(
     *,
     name: str | None = None,
     version: int = 1,
+    triggers: Sequence[Cron | Every] = (),
     queue: str | None = None,
     fail_on: tuple[type[BaseException], ...] | type[BaseException] = (),
+    on_failure: OnFailure = "undo",
+    on_irreversible: OnIrreversible = "report",
+    on_undo_failure: OnUndoFailure = "halt",
+    strict_undo: bool = False,
+    undo_retention: float | timedelta | None = None,
 ) -> WorkflowDecorator: ...
 def workflow(fn: Any = None, /, **settings: Any) -> Any:
     """Declare a workflow: a module-level generator function that yields commands, or an ``async def`` that awaits them.
 
     :param name: what runs know it by; the function's name by default.
     :param version: runs stay on the version they started with while it is registered; new ones take the highest.
+    :param triggers: when runs of it start by themselves: ``[Cron("0 2 * * *", input={…}), Every(600)]``. A mesh with a
+        worker keeps a schedule for each.
     :param queue: where its runs are driven ("default").
     :param fail_on: exceptions besides ``WorkflowError`` that end a run as failed; any other is broken code, and
         blocks the run until the code is mended.
-    :raises DefinitionError: a method, a function that yields nothing, a name and version that another one has.
+    :param on_failure: ``"undo"``: a failed run is rolled back before it ends; ``"keep"``: nothing of it is undone until
+        a person says so (``handle.rollback()``).
+    :param on_irreversible: what a rollback does at a step that cannot be undone: ``"report"`` lists it and goes on,
+        ``"halt"`` waits there for a person, ``"refuse"`` undoes nothing at all if there is one.
+    :param on_undo_failure: what it does where an undo has failed for good: ``"halt"`` waits there for a person,
+        ``"continue"`` undoes the rest first.
+    :param strict_undo: a step that is neither pure nor irreversible and has no undo is refused when it is scheduled.
+    :param undo_retention: seconds (or a timedelta) after its end in which a run can still be rolled back; None: always.
+    :raises DefinitionError: a method, a function that yields nothing, a name and version that another one has, a value
+        out of range.
     """
     return WorkflowDecorator(settings) if fn is None else WorkflowDecorator(settings)(fn)
 

@@ -16,19 +16,22 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squidmesh.core import events as ev
+from squidmesh.core import nodes
+from squidmesh.core.chain import Entry
 from squidmesh.core.codec import encode
+from squidmesh.core.events import Event
 from squidmesh.core.interpreter import Decision
-from squidmesh.core.nodes import StepNode
-from squidmesh.core.standing import standing
-from squidmesh.core.status import RunStatus
-from squidmesh.engine import placing, trial
-from squidmesh.engine.code import fingerprint
-from squidmesh.engine.hold import drained_by, fire, fold, hold, hold_next, learn
+from squidmesh.core.nodes import SendNode, StepNode
+from squidmesh.core.standing import Standing, standing
+from squidmesh.core.status import Reason, RunStatus
+from squidmesh.engine import inline, placing
+from squidmesh.engine.hold import drained_by, fire, fold, hold, hold_next, learn, unblocked
 from squidmesh.engine.live import Live
 from squidmesh.engine.pace import BUDGET
+from squidmesh.errors import Cancelled
 from squidmesh.ports import Append, Appended, Bell, BellKind, RunChange
 
 if TYPE_CHECKING:
@@ -42,11 +45,19 @@ AT_ONCE = 100
 MOST_TRIED = 16
 """Builds that a blocked run remembers: each tries it once, so that two that are both broken do not go on in turns."""
 
+Call = Entry | StepNode | SendNode
+"""What the holder of a run does itself, once it is on record that it begins."""
+
 ENDED_AS: dict[str, RunStatus] = {
     "RunCompleted": RunStatus.COMPLETED,
     "RunFailed": RunStatus.FAILED,
     "RunCancelled": RunStatus.CANCELLED,
+    "RunTerminated": RunStatus.TERMINATED,
 }
+
+
+HELD = Decision((), (), (), None, False)
+"""An operator holds the run: what has come is put on record, and nothing follows from it before it is released."""
 
 
 def advance(worker: Worker, run_id: str) -> list[Bell]:
@@ -80,33 +91,41 @@ def _driven(worker: Worker, live: Live, follow: list[Bell]) -> bool:
 
 
 def _drive(worker: Worker, live: Live, follow: list[Bell]) -> bool:
-    if live.run.status == RunStatus.BLOCKED and not _tried_again(worker, live):
+    if _too_early(worker, live) or (live.blocked_by_code and not _tried_again(worker, live)):
         return False
     until = time.monotonic() + BUDGET
     while True:
         decision = _decide(worker, live)
         go_on = time.monotonic() < until and not worker.stopping
-        node = _next_here(worker, live, decision) if go_on else None
-        change = _change(worker, live, decision) if node is None else _mended(live)
-        wrote = _record(worker, live, node, change, follow)
+        call = _next_here(worker, live, decision) if go_on else None
+        change = _change(worker, live, decision) if call is None else _going_on(live)
+        wrote = _record(worker, live, call, change, follow)
         if not wrote.accepted:
             return _dropped(worker, live)
-        if node is None:
+        if call is None:
             return _let_go(worker, live, change, follow) or wrote.pinged
-        learn(worker, live, trial.run(worker.engine, _trial(worker, live, node)))
-        if wrote.pinged and not _look(worker, live):
+        made = inline.call(worker, live, call)
+        if made is None:
+            return _dropped(worker, live)
+        told = any(map(_was_told_to_stop, made))  # then why it was comes first
+        if told and not _look(worker, live):
+            return _dropped(worker, live)
+        learn(worker, live, made)
+        if wrote.pinged and not told and not _look(worker, live):
             return _dropped(worker, live)
 
 
 def _decide(worker: Worker, live: Live) -> Decision:
     """Fire what is due and take decisions, until one needs nothing more from the database."""
     while True:
+        if live.interpreter.held is not None:
+            return HELD
         for _ in range(AT_ONCE):
             if not fire(worker, live):
                 break
         decision = live.interpreter.take()
         now = worker.engine.clock.now()
-        live.pending.extend(dataclasses.replace(event, at=now) for event in decision.events)
+        live.pending.extend(event if event.at else dataclasses.replace(event, at=now) for event in decision.events)
         live.fresh.extend(decision.steps)
         if decision.blocked is not None or not decision.withdraw:
             return decision
@@ -124,64 +143,95 @@ def _withdraw(worker: Worker, live: Live, decision: Decision) -> None:
     _look(worker, live)
     now = worker.engine.clock.now()
     for position in decision.withdraw:
-        if position in live.interpreter.open and position not in claimed:
+        if position in live.interpreter.open and position not in claimed and live.interpreter.withdrawn(position):
             learn(worker, live, [ev.StepCancelled(at=now, position=position)])
 
 
-def _next_here(worker: Worker, live: Live, decision: Decision) -> StepNode | None:
-    """The step to run on this thread, now: what the workflow waits for, on a queue that is served here."""
-    node = live.interpreter.awaiting
-    if decision.blocked is not None or live.interpreter.ending is not None:
+def _next_here(worker: Worker, live: Live, decision: Decision) -> Call | None:
+    """What to call on this thread, now: an undo, or the step that the workflow waits for, on a queue served here."""
+    if decision.blocked is not None or decision is HELD:
         return None
-    if not placing.held(node) or not worker.serves(placing.queue_of(node, live.run.queue)):
-        return None
-    return None if node.retry_at is not None and node.retry_at > worker.engine.clock.now() else node
+    now = worker.engine.clock.now()
+    undo = live.interpreter.undo
+    if undo is not None and (undo.retry_at is None or undo.retry_at <= now) and _serves_undo(worker, live, undo):
+        return undo
+    for node in live.interpreter.here():
+        if placing.ready(node, now) and worker.serves(placing.queue_of(node, live.run.queue)):
+            return node
+    return None
 
 
 def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     """What becomes of the run's row when it is let go now."""
     now = worker.engine.clock.now()
     if decision.ended:
-        return RunChange(status=ENDED_AS[live.pending[-1].kind], ended_at=now)
-    if decision.blocked is not None:
-        code = fingerprint(live.interpreter.workflow)
-        live.pending.append(dataclasses.replace(decision.blocked, at=now, code=code))
-        tried = " ".join([*_tried(live), code][-MOST_TRIED:])
-        return RunChange(status=RunStatus.BLOCKED, reason=decision.blocked.reason, release=True, code=tried)
+        return RunChange(status=_ended_as(live), ended_at=now, rollback=_rollback(live))
+    if (blocked := decision.blocked) is not None:
+        if blocked.reason == Reason.PAST_PIVOT:  # other code would not help
+            if live.interpreter.told is None or live.interpreter.told.message != blocked.message:
+                live.pending.append(dataclasses.replace(blocked, at=now))
+            return RunChange(status=RunStatus.BLOCKED, reason=blocked.reason, release=True)
+        live.pending.append(dataclasses.replace(blocked, at=now, code=live.code))
+        tried = " ".join([*dict.fromkeys((*live.tried, live.code))][-MOST_TRIED:])
+        return RunChange(status=RunStatus.BLOCKED, reason=blocked.reason, release=True, code=tried)
     stands = standing(live.interpreter)
-    waiting = live.interpreter.awaiting
-    ready = (
-        placing.held(waiting) and waiting.retry_at is None and worker.serves(placing.queue_of(waiting, live.run.queue))
-    )
+    ready = decision is not HELD and _ready(worker, live)
     dues = [now] if ready else [due for due in (stands.due, drained_by(worker, live)) if due is not None]
-    due = min(dues, default=None)
-    return RunChange(status=stands.status, reason=stands.reason, release=True, due_at=due)
+    return RunChange(
+        status=stands.status, reason=stands.reason, release=True, due_at=min(dues, default=None),
+        rollback=_rollback(live),
+    )  # fmt: skip
 
 
-def _tried(live: Live) -> list[str]:
-    """Fingerprints of the code that this run was blocked by, since it last got on."""
-    return (live.run.code or "").split()
+def _ready(worker: Worker, live: Live) -> bool:
+    """Whether something could be called here at once, and is not, because the time of this thread is up."""
+    undo = live.interpreter.undo
+    return (undo is not None and undo.retry_at is None and _serves_undo(worker, live, undo)) or any(
+        placing.ready(node, 0) and worker.serves(placing.queue_of(node, live.run.queue))
+        for node in live.interpreter.here()
+    )
 
 
-def _mended(live: Live) -> RunChange | None:
-    """What becomes of the row of a run that was blocked and has a step to run: it is running. Nothing for others."""
-    if live.run.status != RunStatus.BLOCKED:
+def _serves_undo(worker: Worker, live: Live, entry: Entry) -> bool:
+    return worker.serves(placing.queue_of_undo(worker, entry, live.run.queue))
+
+
+def _ended_as(live: Live) -> RunStatus:
+    run = live.interpreter
+    return RunStatus.UNDONE if run.undone else ENDED_AS[type(run.end).__name__]
+
+
+def _rollback(live: Live) -> str | None:
+    """What the row says of the run's newest rollback."""
+    rollbacks = live.interpreter.chain.rollbacks if live.interpreter.walked else []
+    return (rollbacks[-1].outcome or "walking") if rollbacks else None
+
+
+def _going_on(live: Live) -> RunChange | None:
+    """What changes in the row of a run that is driven on: it was blocked, or its rollback begins or is over."""
+    run, interpreter = live.run, live.interpreter
+    if run.status == RunStatus.RUNNING and interpreter.ending is None and not interpreter.walked:
+        return None  # as nearly always
+    stands = Standing(RunStatus.RUNNING, None, None)
+    if interpreter.rolling:
+        stands = Standing(RunStatus.UNDOING, Reason.UNDOING, None)
+    elif interpreter.ending is not None and interpreter.ending.kind != "completed":
+        stands = Standing(RunStatus.UNDOING, Reason.DRAINING, None)
+    if run.status == stands.status and (stands.reason is None or run.reason == stands.reason):
         return None
-    live.run = dataclasses.replace(live.run, status=RunStatus.RUNNING, code=None)
-    return RunChange(status=RunStatus.RUNNING)
+    live.run = dataclasses.replace(run, status=stands.status.value, reason=stands.reason, code=None)
+    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live))
 
 
-def _record(
-    worker: Worker, live: Live, node: StepNode | None, change: RunChange | None, follow: list[Bell]
-) -> Appended:
-    """Append what was learnt and decided; with ``node``, that its attempt starts; with ``change``, let the run go."""
+def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | None, follow: list[Bell]) -> Appended:
+    """Append what was learnt and decided; with ``call``, that it starts; with ``change``, what becomes of the row."""
     now = worker.engine.clock.now()
     placed = placing.place(worker, live, now)
-    if node is not None:
-        started = ev.AttemptStarted(at=now, position=node.position, number=node.number + 1, worker=live.worker)
-        live.interpreter.feed([started])
-        live.pending.append(started)
+    if call is not None and (started := _started(call, now, live.worker)) is not None:
+        learn(worker, live, [started])
     recorded = live.pending
+    if not (recorded or live.taken or change or placed.tasks or placed.joins):
+        return Appended(accepted=True, pinged=False)  # a check, by a holder that has learnt nothing: it only reads
     wrote = worker.engine.store.append(
         Append(
             run_id=live.run_id, worker=live.worker, epoch=live.run.epoch, seq=live.length + 1,
@@ -190,11 +240,25 @@ def _record(
         )
     )  # fmt: skip
     if wrote.accepted:
-        worker.engine.observe(live.run_id, live.run.workflow, live.length + 1, recorded)
-        live.length += len(recorded)
+        live.recorded(worker.engine, recorded)
         live.pending, live.taken, live.fresh = [], [], []
         follow.extend(placed.bells)
     return wrote
+
+
+def _started(call: Call, now: int, worker: str) -> Event | None:
+    """What is committed before a call is made. A check only reads: it leaves no trace before it answers."""
+    if isinstance(call, SendNode):
+        return None
+    if isinstance(call, Entry):
+        return ev.UndoStarted(at=now, entry=call.id, number=call.attempts + 1, worker=worker)
+    match call.stage:
+        case nodes.CHECK:
+            return None
+        case nodes.COMPENSATE:
+            return ev.CompensateStarted(at=now, position=call.position, cycle=call.cycle, worker=worker)
+        case _:
+            return ev.AttemptStarted(at=now, position=call.position, number=call.number + 1, worker=worker)
 
 
 # ------------------------------------------------------------------------------------------------ letting go
@@ -202,8 +266,8 @@ def _record(
 
 def _let_go(worker: Worker, live: Live, change: RunChange | None, follow: list[Bell]) -> bool:
     assert change is not None
-    if change.ended_at is not None or change.status == RunStatus.BLOCKED:
-        live.interpreter.close()
+    if change.ended_at is not None or change.status == RunStatus.BLOCKED or live.interpreter.held is not None:
+        live.interpreter.close()  # of a run that is held it may have gone on, with what is not recorded
         return False
     worker.cache.put(live)
     if change.due_at is not None:
@@ -230,38 +294,30 @@ def _look(worker: Worker, live: Live) -> bool:
     return inbox is not None
 
 
+def _was_told_to_stop(event: Event) -> bool:
+    """Whether an attempt ended because its run does not need it any more."""
+    return isinstance(event, ev.AttemptFailed) and event.failure.matches(Cancelled)
+
+
 def _tried_again(worker: Worker, live: Live) -> bool:
-    """Whether a blocked run is to be driven: other code is at hand, or somebody wants it to end."""
-    code = fingerprint(live.interpreter.workflow)
-    if code not in _tried(live):
-        live.pending.insert(0, ev.RunUnblocked(at=worker.engine.clock.now(), code=code))
-        return True
-    if live.interpreter.ending is not None:
+    """Whether a run that code blocked is to be driven: other code is at hand, or somebody wants it to end."""
+    if unblocked(live) or live.interpreter.ending is not None or live.interpreter.ended:
         return True
     live.interpreter.close()
     worker.engine.store.let_go(live.run_id, live.worker, live.run.epoch, None)
     return False
 
 
-# ----------------------------------------------------------------------------------------------- the attempt
-
-
-def _trial(worker: Worker, live: Live, node: StepNode) -> trial.Trial:
-    def save(value: Any) -> None:
-        saved = ev.CheckpointSaved(at=worker.engine.clock.now(), position=node.position, value=value)
-        wrote = worker.engine.store.append(
-            Append(
-                run_id=live.run_id, worker=live.worker, epoch=live.run.epoch, seq=live.length + 1,
-                events=encode([saved]), count=1,
-            )
-        )  # fmt: skip
-        if not wrote.accepted:
-            raise trial.gone(live.run_id, node.step)
-        live.length += 1
-        live.interpreter.feed([saved])
-
-    return trial.Trial(
-        run_id=live.run_id, position=node.position, step=node.definition, number=node.number,
-        input=node.call.input, overrides=node.call.overrides, progress=node.progress, failed=node.failed,
-        first_at=node.first_at, scheduled_seq=node.scheduled_seq, save=save,
-    )  # fmt: skip
+def _too_early(worker: Worker, live: Live) -> bool:
+    """Whether the run is to start later: what has come for it is kept until then, unless somebody wants it to end."""
+    begins, interpreter = live.interpreter.start_at, live.interpreter
+    if begins is None or begins <= worker.engine.clock.now() or live.length > 1 or interpreter.ended:
+        return False
+    if any(isinstance(event, (ev.CancelRequested, ev.FailRequested)) for event in live.pending):
+        return False
+    interpreter.close()
+    pending = RunChange(status=RunStatus.PENDING, release=True, due_at=begins)
+    worker.engine.store.append(
+        Append(live.run_id, live.worker, live.run.epoch, seq=live.length + 1, events="[]", count=0, change=pending)
+    )
+    return True

@@ -17,6 +17,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
+class Carried(Exception):
+    """Takes what would end an event loop, or a wait on it, out of it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class _Thread(threading.Thread):
     """A thread that runs one body after the other, and goes back on the shelf between them."""
 
@@ -112,7 +119,10 @@ async def limited(
             raise TimeoutError(why)
         await asyncio.wait([task], timeout=None if left == float("inf") else left)
         if task.done():
-            return task.result()
+            try:
+                return task.result()
+            except asyncio.CancelledError as error:  # by itself: nobody has cancelled who waits
+                raise Carried(error) from None
 
 
 def loop() -> asyncio.AbstractEventLoop:

@@ -11,11 +11,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from squidmesh.core import events as ev
+from squidmesh.core import nodes
 from squidmesh.core.codec import decode, decode_rows
+from squidmesh.core.deciding import WHOLE
+from squidmesh.core.effects import Trait
 from squidmesh.core.events import Event
-from squidmesh.core.interpreter import DEADLINE, Interpreter
-from squidmesh.core.nodes import StepNode, TimerNode
-from squidmesh.engine.failures import lost_too_often
+from squidmesh.core.gates import decisive
+from squidmesh.core.interpreter import BODY_OVER, DEADLINE, Interpreter
+from squidmesh.core.nodes import COMPENSATE, GateNode, Leaf, SignalNode, StepNode, TimerNode
+from squidmesh.core.rollback import lost_undo
+from squidmesh.core.settling import lost
+from squidmesh.engine.arriving import taken_up
+from squidmesh.engine.calling import undo_place
+from squidmesh.engine.code import fingerprint
 from squidmesh.engine.live import Live
 from squidmesh.errors import PayloadError, StoreUnavailable
 from squidmesh.ports import Claimed, InboxRow
@@ -74,17 +82,55 @@ def _wake(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interpreter
     """The run's interpreter, kept or made anew, with all that is durable and all that has arrived."""
     run = claimed.run
     news = decode_rows([(row.seq, row.events) for row in claimed.history])
+    if kept is not None and any(map(_over, news)):  # its body would go on, of which others have seen the end
+        kept[0].close()
+        kept, news = None, _whole(worker, run.run_id)
     interpreter, length = kept or (_fresh(worker, run.workflow, run.version, run.run_id), 0)
-    live = Live(run, holder, interpreter, length + len(news))
+    live = Live(run, holder, interpreter, length + len(news), fingerprint(interpreter.workflow))
     interpreter.replay(news, worker.engine.clock.now())
+    _other_code(worker, live)
     fold(worker, live, claimed.inbox)
+    if interpreter.again:  # a person did not let a failure stand, which the body has been told of already
+        interpreter.close()
+        known = news if kept is None else _whole(worker, run.run_id)
+        live.interpreter = _fresh(worker, run.workflow, run.version, run.run_id)
+        live.interpreter.replay([*known, *live.pending], worker.engine.clock.now())
+    if kept is None and live.interpreter.rolling:
+        _undone_elsewhere(worker, live)
     _lost(worker, live)
     return live
 
 
+def _undone_elsewhere(worker: Worker, live: Live) -> None:
+    """An undo that an earlier holder has given to another queue."""
+    placed = {task.position for task in worker.engine.store.tasks(live.run_id)}
+    for entry in live.interpreter.chain.armed():
+        entry.elsewhere = undo_place(entry) in placed
+
+
+def _whole(worker: Worker, run_id: str) -> list[Event]:
+    return decode_rows([(row.seq, row.events) for row in worker.engine.store.history(run_id)])
+
+
+def _over(event: Event) -> bool:
+    """Whether nothing of the body is needed after it."""
+    return isinstance(event, BODY_OVER) or (isinstance(event, ev.RollbackStarted) and event.cause in WHOLE)
+
+
 def _fresh(worker: Worker, workflow: str, version: int, run_id: str) -> Interpreter:
     engine = worker.engine
-    return Interpreter(engine.code.workflows[workflow, version], run_id, engine.settings.max_payload)
+    return Interpreter(engine.code.workflows[workflow, version], run_id, engine.settings.max_payload, engine.code.steps)
+
+
+def _other_code(worker: Worker, live: Live, released: bool = False) -> None:
+    """A run that code blocked is tried again with code that it was not tried with, or because a person wants it."""
+    if live.blocked_by_code and (released or live.code not in live.tried) and not unblocked(live):
+        learn(worker, live, [ev.RunUnblocked(at=worker.engine.clock.now(), code=live.code)])
+
+
+def unblocked(live: Live) -> bool:
+    """Whether a run that code blocked is to be tried again."""
+    return any(isinstance(event, ev.RunUnblocked) for event in live.pending)
 
 
 def fold(worker: Worker, live: Live, inbox: Sequence[InboxRow]) -> None:
@@ -99,15 +145,10 @@ def fold(worker: Worker, live: Live, inbox: Sequence[InboxRow]) -> None:
             logger.exception("message %d for run %s cannot be read; it is put aside", row.id, live.run_id)
             continue
         for event in arrived:
-            if _applies(live.interpreter, event):
-                learn(worker, live, [event])
-
-
-def _applies(interpreter: Interpreter, event: Event) -> bool:
-    position = getattr(event, "position", None)
-    if isinstance(event, ev.CancelRequested):
-        return interpreter.endable
-    return position is None or position in interpreter.open
+            if (taken := taken_up(live.interpreter, event, live.blocked_by_code)) is not None:
+                learn(worker, live, [taken])
+                if isinstance(taken, ev.RunReleased):
+                    _other_code(worker, live, released=True)
 
 
 def learn(worker: Worker, live: Live, events: Sequence[Event]) -> None:
@@ -117,16 +158,24 @@ def learn(worker: Worker, live: Live, events: Sequence[Event]) -> None:
 
 
 def _lost(worker: Worker, live: Live) -> None:
-    """Attempts that an earlier holder was driving: nobody drives them any more."""
+    """Calls that an earlier holder was making: nobody makes them any more."""
+    now = worker.engine.clock.now()
     for node in list(live.interpreter.open.values()):
         if isinstance(node, StepNode) and node.running and not node.elsewhere:
-            at, left = worker.engine.clock.now(), node.lost
-            lost = ev.AttemptLost(at=at, position=node.position, number=node.number, worker=node.worker)
-            learn(worker, live, [lost])
-            limit = most_lost(worker, node)
-            if left + 1 > limit and node.position in live.interpreter.open:
-                failure = lost_too_often(node.step, node.position, left + 1)
-                learn(worker, live, [ev.StepFailed(at=at, position=node.position, failure=failure)])
+            spent = node.lost + 1 > most_lost(worker, node)
+            learn(worker, live, [_lost_attempt(node, now, spent)])
+    for rollback in live.interpreter.rolling:
+        for entry in map(live.interpreter.chain.entries.get, rollback.planned or ()):
+            if entry is not None and entry.running:
+                learn(worker, live, [lost_undo(entry, now, worker.engine.settings.max_lost)])
+
+
+def _lost_attempt(node: StepNode, now: int, spent: bool) -> Event:
+    if node.stage == COMPENSATE:
+        outcome, failure = ("failed", lost(node)) if spent else ("lost", None)
+        return ev.CompensateEnded(at=now, position=node.position, cycle=node.cycle, outcome=outcome, failure=failure)
+    final = spent or (node.has(Trait.ONCE) and not node.harmless)
+    return ev.AttemptLost(at=now, position=node.position, number=node.number, worker=node.worker, final=final)
 
 
 def most_lost(worker: Worker, node: StepNode) -> int:
@@ -139,17 +188,17 @@ def fire(worker: Worker, live: Live) -> bool:
     interpreter, now = live.interpreter, worker.engine.clock.now()
     if interpreter.blocked is not None:
         return False
-    due = sorted(
-        (leaf.due, leaf.position)
-        for leaf in interpreter.open.values()
-        if isinstance(leaf, TimerNode) and leaf.due <= now
-    )
+    times = ((_due(interpreter, leaf), leaf.position) for leaf in interpreter.open.values())
+    due = sorted((at, position) for at, position in times if at is not None and at <= now)
     for _, position in due:
-        if position in interpreter.open:
-            learn(worker, live, [ev.TimerFired(at=now, position=position)])
+        if (leaf := interpreter.open.get(position)) is not None:
+            expired = isinstance(leaf, GateNode)
+            fired = ev.GateExpired(at=now, position=position) if expired else ev.TimerFired(at=now, position=position)
+            learn(worker, live, [fired])
     if (until := drained_by(worker, live)) is not None and until <= now:
-        for position in [leaf.position for leaf in interpreter.open.values() if isinstance(leaf, StepNode)]:
-            learn(worker, live, [ev.StepCancelled(at=now, position=position)])
+        for leaf in list(interpreter.open.values()):
+            if isinstance(leaf, StepNode) and (given_up := _out_too_long(leaf, now)) is not None:
+                learn(worker, live, [given_up])
     late = interpreter.deadline is not None and interpreter.deadline <= now
     if late and interpreter.endable and interpreter.blocked is None:
         learn(worker, live, [ev.TimerFired(at=now, position=DEADLINE)])
@@ -157,9 +206,43 @@ def fire(worker: Worker, live: Live) -> bool:
     return bool(due)
 
 
+def _due(run: Interpreter, leaf: Leaf) -> int | None:
+    """When the time of something that waits is over. What was said before that is heard, however late."""
+    match leaf:
+        case SignalNode() if run.mail.first(leaf.signal.name) is not None:
+            return None
+        case GateNode() if decisive(leaf.votes.values(), leaf.needed) is not None:
+            return None
+        case TimerNode(due=due) | GateNode(due=due) | SignalNode(due=due):
+            return due
+        case _:
+            return None
+
+
+def _out_too_long(node: StepNode, now: int) -> Event | None:
+    """What is taken down of a step that a run which ends does not wait for any longer: what it did is not known."""
+    match node.stage:
+        case nodes.ATTEMPT if node.number or node.elsewhere:
+            number = max(node.number, 1)  # a task's attempt that was not reported is not known here
+            return ev.AttemptLost(at=now, position=node.position, number=number, worker=node.worker, final=True)
+        case nodes.ATTEMPT:
+            return ev.StepCancelled(at=now, position=node.position)
+        case nodes.CHECK if node.elsewhere:
+            return ev.StepChecked(at=now, position=node.position, outcome="still_unknown")
+        case nodes.COMPENSATE if node.elsewhere:
+            return ev.CompensateEnded(
+                at=now, position=node.position, cycle=node.cycle, outcome="failed", failure=lost(node)
+            )
+        case _:
+            return None  # it is about to be called here; or a person is waited for
+
+
 def drained_by(worker: Worker, live: Live) -> int | None:
     """When a run that is ending stops waiting for attempts in flight; whatever they do after that is not recorded."""
     since = live.interpreter.draining_since
     if since is None or live.interpreter.ended:
         return None
+    steps = (leaf for leaf in live.interpreter.open.values() if isinstance(leaf, StepNode))
+    if all(_out_too_long(step, since) is None for step in steps):
+        return None  # nothing is in flight; a walk, or a person, may take longer
     return since + round(worker.engine.settings.drain_timeout * 1e6)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from squidmesh.core.events import Event
 from squidmesh.core.interpreter import Interpreter
 from squidmesh.core.nodes import StepNode
+from squidmesh.core.status import CODE_REASONS, RunStatus
+from squidmesh.engine.engine import Engine
 from squidmesh.ports import RunRow
 
 KEPT = 512
@@ -26,6 +29,7 @@ class Live:
     worker: str  # the id it was claimed under
     interpreter: Interpreter
     length: int
+    code: str = ""  # fingerprint of the code at hand
     pending: list[Event] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)  # inbox rows folded into ``pending``
     fresh: list[StepNode] = field(default_factory=list)  # scheduled, and about to be placed
@@ -33,6 +37,21 @@ class Live:
     @property
     def run_id(self) -> str:
         return self.run.run_id
+
+    def recorded(self, engine: Engine, events: Sequence[Event]) -> None:
+        """These events are durable now, behind those that were."""
+        engine.observe(self.run_id, self.run.workflow, self.length + 1, events)
+        self.length += len(events)
+        self.interpreter.length = self.length
+
+    @property
+    def blocked_by_code(self) -> bool:
+        return self.run.status == RunStatus.BLOCKED and self.run.reason in CODE_REASONS
+
+    @property
+    def tried(self) -> list[str]:
+        """Fingerprints of the code that this run was blocked by, since it last got on."""
+        return (self.run.code or "").split()
 
 
 class Cache:

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from squidmesh.core import events as ev
-from squidmesh.core.nodes import FanOutNode, GatherNode, Node, StepNode
+from squidmesh.core.chain import Entry
+from squidmesh.core.effects import Trait
+from squidmesh.core.events import Event
+from squidmesh.core.nodes import ATTEMPT, DOUBT, FanOutNode, GatherNode, Node, SendNode, StepNode
 from squidmesh.core.payloads import dumps
+from squidmesh.engine.calling import CallKind, undo_place
 from squidmesh.engine.live import Live
 from squidmesh.ports import Bell, BellKind, Join, NewTask
 
@@ -34,39 +38,83 @@ class Placed:
 NOTHING = Placed()
 
 
-def queue_of(node: StepNode, run_queue: str) -> str:
+def queue_of(node: StepNode | SendNode, run_queue: str) -> str:
     """The queue that a step's attempts belong to."""
+    if isinstance(node, SendNode):
+        return run_queue
     return node.call.overrides.queue or node.call.definition.queue or run_queue
+
+
+def ready(node: StepNode | SendNode, now: int) -> bool:
+    """Whether the holder of the run can do this at once."""
+    return isinstance(node, SendNode) or (held(node) and (node.retry_at is None or node.retry_at <= now))
 
 
 def held(node: Node | None) -> TypeGuard[StepNode]:
     """Whether a step is in the hands of the run's holder, and not being tried."""
-    return isinstance(node, StepNode) and node.outcome is None and not node.elsewhere and not node.running
+    return (
+        isinstance(node, StepNode)
+        and node.outcome is None
+        and not node.elsewhere
+        and not node.running
+        and node.stage != DOUBT
+    )
 
 
 def place(worker: Worker, live: Live, now: int) -> Placed:
     """Make task rows of what the holder does not run itself, and mark its ``StepScheduled`` in ``live.pending``."""
     interpreter, run = live.interpreter, live.run
-    away = [
-        node
-        for node in live.fresh
-        if node.outcome is None and not (node is interpreter.awaiting and worker.serves(queue_of(node, run.queue)))
-    ]
+    away: list[StepNode] = []
+    for node in live.fresh:
+        here = node is interpreter.awaiting and worker.serves(queue_of(node, run.queue))
+        if node.outcome is None and not node.elsewhere and not here and Trait.GROUP not in node.traits:
+            away.append(node)
     waiting = interpreter.awaiting
-    moved = held(waiting) and waiting not in live.fresh and not worker.serves(queue_of(waiting, run.queue))
-    if moved and interpreter.ending is None and isinstance(waiting, StepNode):
-        away.append(waiting)  # another worker held it, and served its queue: it is scheduled again, as a task
-        live.pending.append(
-            ev.StepScheduled(at=now, position=waiting.position, step=waiting.step, input=waiting.call.input,
-                             options=waiting.call.overrides.to_json())
-        )  # fmt: skip
+    if held(waiting) and waiting not in live.fresh and not worker.serves(queue_of(waiting, run.queue)):
+        away.append(waiting)  # another worker held it, and served its queue
+    undo = _undo_away(worker, live, now)
     if not away:
-        return NOTHING
+        return NOTHING if undo is None else Placed((undo,), (), bells((undo,), run.run_id))
+    new = {event.position for event in live.pending if isinstance(event, ev.StepScheduled)}
+    live.pending.extend(_again(node, now) for node in away if node.position not in new)
     for node in away:
         node.elsewhere = True
+        interpreter.asked.placed(node)
     numbers = _mark({node.position for node in away}, live)
     tasks = tuple(_task(worker, live, node, now, numbers[node.position]) for node in away)
+    tasks = tasks if undo is None else (*tasks, undo)
     return Placed(tasks, _joins(away), bells(tasks, run.run_id))
+
+
+def queue_of_undo(worker: Worker, entry: Entry, run_queue: str) -> str:
+    """The queue that the undo of an entry belongs to: that of its step."""
+    step = worker.engine.code.steps.get(entry.step) if entry.kind == "step" else None
+    return run_queue if step is None else step.queue or run_queue
+
+
+def _undo_away(worker: Worker, live: Live, now: int) -> NewTask | None:
+    """The task of the undo that comes next, where its queue is not served here."""
+    entry = live.interpreter.undo
+    if entry is None or worker.serves(queue := queue_of_undo(worker, entry, live.run.queue)):
+        return None
+    entry.elsewhere = True
+    spec = {
+        "call": CallKind.UNDO.value, "entry": entry.id, "number": entry.attempts + 1, "lost": entry.lost,
+        "run_queue": live.run.queue,
+    }  # fmt: skip
+    return NewTask(
+        position=undo_place(entry), step=entry.step, queue=queue, priority=live.run.priority,
+        due_at=entry.retry_at or now, max_lost=worker.engine.settings.max_lost, join_position=None, spec=dumps(spec),
+        scheduled_seq=0,
+    )  # fmt: skip
+
+
+def _again(node: StepNode, now: int) -> Event:
+    """A step that was scheduled before, and is a task from now on."""
+    return ev.StepScheduled(
+        at=now, position=node.position, step=node.step, input=node.call.input, options=node.call.overrides.to_json(),
+        traits=node.traits, call=node.stage,
+    )  # fmt: skip
 
 
 def _mark(positions: set[str], live: Live) -> dict[str, int]:
@@ -86,6 +134,13 @@ def _task(worker: Worker, live: Live, node: StepNode, now: int, seq: int) -> New
         spec["options"] = options
     if node.number:
         spec["tried"] = {"number": node.number, "failed": node.failed, "first_at": node.first_at}
+    if node.stage != ATTEMPT:
+        spec |= {"call": node.stage, "cycle": node.cycle, "effect": node.effect.value}
+        spec["failure"] = node.failure.to_json() if node.failure is not None else None
+    if node.has(Trait.ONCE) and not node.harmless:
+        spec["once"] = True
+    if node.has(Trait.TRANSACTIONAL):
+        spec["transactional"] = True
     limit = node.definition.max_lost
     priority = call.overrides.priority
     if priority is None:

@@ -35,6 +35,11 @@ def start(
     """
     created = engine.clock.now()
     runs = [_new(engine, call, key, wish, created) for call, key in zip(calls, keys, strict=True)]
+    return begin(engine, runs, connection)
+
+
+def begin(engine: Engine, runs: Sequence[NewRun], connection: Any = None) -> list[str]:
+    """Start runs that are made already; the ids, in their order. :raises KeyConflict: as ``start``."""
     keyed = [run for run in runs if run.key is not None] if len(runs) > 1 else []
     known = _known(engine, keyed, connection)  # several are started all or none; a single one, or not
     fresh = _once([run for run in runs if run.key not in known])
@@ -44,9 +49,9 @@ def start(
     by_key = {run.key: run.run_id for run in fresh if run.run_id in inserted} | known
     begun = [run for run in fresh if run.run_id in inserted]
     if connection is None:
-        _tell(engine, begun, created)
+        tell(engine, begun)
     elif begun:
-        engine.store.after_commit(connection, lambda: _tell(engine, begun, created))
+        engine.store.after_commit(connection, lambda: tell(engine, begun))
     return [run.run_id if run.key is None else by_key[run.key] for run in runs]
 
 
@@ -62,10 +67,16 @@ def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: 
         interpreter_version=INTERPRETER_VERSION, key=key, queue=queue, priority=wish.priority,
         attributes=dict(wish.attributes) if wish.attributes else None, start_at=wish.at, deadline=wish.deadline,
     )  # fmt: skip
+    return new_run(started)
+
+
+def new_run(started: RunStarted) -> NewRun:
+    """The rows of a run that begins with this event, and its id."""
     return NewRun(
-        run_id=run_id(created), workflow=workflow.name, version=workflow.version, key=key, queue=queue,
-        priority=wish.priority, attributes=started.attributes, parent=None, created_at=created,
-        due_at=max(created, wish.at or 0), deadline=wish.deadline, events=encode([started]), count=1,
+        run_id=run_id(started.at), workflow=started.workflow, version=started.version, key=started.key,
+        queue=started.queue, priority=started.priority, attributes=started.attributes, parent=started.parent,
+        created_at=started.at, due_at=max(started.at, started.start_at or 0), deadline=started.deadline,
+        events=encode([started]), count=1,
     )  # fmt: skip
 
 
@@ -114,8 +125,9 @@ def _once(runs: Sequence[NewRun]) -> list[NewRun]:
     return kept
 
 
-def _tell(engine: Engine, begun: Sequence[NewRun], now: int) -> None:
-    due = [run for run in begun if run.due_at <= now]
+def tell(engine: Engine, begun: Sequence[NewRun]) -> None:
+    """Ring for runs that were committed, and let the observers know."""
+    due = [run for run in begun if run.due_at <= run.created_at]
     if len(due) <= 2:
         bells = [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from squidmesh.engine.failures import lost_tasks
+from squidmesh.engine.ticking import tick
 from squidmesh.ports import Bell, BellKind
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def sweep(worker: Worker) -> float:
     worker.returns.flush()
     for dead in engine.store.expired():
         take_over(worker, dead)
+    worker.triggers.keep()
     engine.store.unblock(worker.can, worker.fingerprints(), limit=100)
     due = engine.store.due(worker.can, max(1, worker.idle))
     bells = [
@@ -30,6 +32,8 @@ def sweep(worker: Worker) -> float:
     ]
     if bells:
         engine.doorbell.ring(bells)
+    if tick(engine, due.schedules):
+        return 0.0  # more may be due; if not, the next look says when
     if due.next_at is None:
         return engine.settings.sweep
     return max(0.0, min(engine.settings.sweep, (due.next_at - engine.clock.now()) / 1e6))

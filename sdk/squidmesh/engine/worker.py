@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from squidmesh.core.schedule import triggers_of
 from squidmesh.engine import advance as advancing
 from squidmesh.engine import attempts, sweeping
 from squidmesh.engine.code import fingerprints
@@ -24,6 +25,7 @@ from squidmesh.engine.ids import worker_id
 from squidmesh.engine.live import Cache
 from squidmesh.engine.pace import BUDGET, Pace
 from squidmesh.engine.returns import Returns
+from squidmesh.engine.triggers import Triggers
 from squidmesh.ports import Bell, BellKind, Capability
 
 logger = logging.getLogger("squidmesh.worker")
@@ -39,6 +41,7 @@ class Worker:
         self.cache = Cache()
         self.pace = Pace()
         self.returns = Returns(self)
+        self.triggers = Triggers(self)
         self.stopping = False
         self.holding: set[tuple[str, int]] = set()  # runs that a thread here drives, with their epochs
         self.begun: set[tuple[str, str]] = set()  # tasks whose bodies are running here
@@ -61,7 +64,8 @@ class Worker:
             if queues is None:
                 named = [step.queue for step in steps.values()] + [flow.queue for flow in workflows.values()]
                 queues = ("default", *sorted({name for name in named if name} - {"default"}))
-            self._can = (size, Capability(queues, tuple(workflows), tuple(steps)))
+            triggers = tuple(triggers_of(workflows.values()))
+            self._can = (size, Capability(queues, tuple(workflows), tuple(steps), triggers))
         return self._can[1]
 
     @property

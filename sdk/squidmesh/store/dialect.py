@@ -14,8 +14,11 @@ dialect turns each into its driver's SQL the first time it meets it:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Connection, RootTransaction
 
 from squidmesh.ports import Append, Appended, NewRun, Outcome, Reported
 
@@ -61,6 +64,10 @@ class Dialect(Protocol):
         """Whether this error says that certainly nothing was committed."""
         ...
 
+    def collided(self, error: BaseException) -> bool:
+        """Whether this error says that a transaction stood in the way of another one."""
+        ...
+
     def start(self, statements: Statements, runs: Sequence[NewRun]) -> list[str]:
         """Insert runs and their first history rows; ids of those that were not there, by id or key."""
         ...
@@ -72,8 +79,38 @@ class Dialect(Protocol):
         """
         ...
 
-    def report(self, statements: Statements, worker: str, outcomes: Sequence[Outcome]) -> Reported:
-        """Write the outcomes of tasks that this worker still has, all in the transaction at hand."""
+    def report(
+        self, statements: Statements, worker: str, outcomes: Sequence[Outcome], *, leased: bool = False
+    ) -> Reported:
+        """Write the outcomes of tasks that this worker still has, all in the transaction at hand.
+
+        ``leased``: it was seen that the lease lives.
+        """
+        ...
+
+    # -- in a transaction that is shared with others
+
+    def hosting(self, connection: Connection) -> AbstractContextManager[RootTransaction]:
+        """Begin a transaction that may write, on a connection of the engine's pool; rolled back if the block raises."""
+        ...
+
+    def silence(self, connection: Connection, talking: Callable[[], bool]) -> None:
+        """End the statement that another thread is saying (where that can be): a rollback would wait for it."""
+        ...
+
+    def fence(self, statements: Statements, patience: float) -> None:
+        """From here to the commit it is the store that speaks; should the process stop now, it counts as gone.
+
+        That is after so many seconds (where the database can tell).
+        """
+        ...
+
+    def lock(self, statements: Statements, append: Append) -> bool:
+        """Lock what this append will write, in everybody's order; whether the run is its holder's."""
+        ...
+
+    def append(self, statements: Statements, append: Append, *, leased: bool = False) -> Appended | None:
+        """Write an append whose rows are locked (None: the place is taken). ``leased``: as in ``report``."""
         ...
 
 

@@ -27,6 +27,8 @@ LENGTH = """COALESCE((
 
 def register(database: Database, worker: str, host: str, pid: int, can: Capability, lease: float) -> None:
     code = {"workflows": [list(known) for known in can.workflows], "steps": list(can.steps)}
+    if can.triggers:
+        code["triggers"] = list(can.triggers)
 
     def ask() -> int:
         with database.autocommit() as statements:
@@ -110,6 +112,8 @@ def _free_lost(statements: Statements, theirs: list[_Lost]) -> None:
 
 
 def _free_runs(statements: Statements, worker: str) -> int:
+    """Locked first, then freed: their lengths count what a holder committed while its run was waited for."""
+    statements.rows(_THEIR_RUNS, worker=worker)
     return statements.change(_FREE_RUNS, worker=worker)
 
 
@@ -152,8 +156,9 @@ UPDATE squidmesh_runs
 SET worker = NULL,
     due_at = CASE WHEN due_at IS NULL OR due_at > {{now}} THEN {{now}} ELSE due_at END,
     length = {LENGTH}
-WHERE id IN (SELECT id FROM squidmesh_runs WHERE worker = :worker ORDER BY id {{wait}}) AND worker = :worker
+WHERE worker = :worker
 """
+_THEIR_RUNS = "SELECT id FROM squidmesh_runs WHERE worker = :worker ORDER BY id {wait}"
 _THEIR_TASKS = """
 SELECT {text:run_id}, position, join_position FROM squidmesh_tasks WHERE worker = :worker
 ORDER BY run_id, position {wait}

@@ -26,6 +26,16 @@ PING = """
 UPDATE squidmesh_runs SET due_at = CASE WHEN due_at IS NULL OR due_at > {now} THEN {now} ELSE due_at END
 WHERE id = :run_id AND ended_at IS NULL
 """
+# Of a run that may have ended, whatever else happens to it meanwhile: who comes second finds it open.
+_OPEN = """
+UPDATE squidmesh_runs
+SET due_at = CASE WHEN due_at IS NULL OR due_at > {now} THEN {now} ELSE due_at END,
+    status = CASE WHEN ended_at IS NULL THEN status ELSE :reopen END,
+    reason = CASE WHEN ended_at IS NULL THEN reason END,
+    ended_at = NULL
+WHERE id = :run_id
+RETURNING status
+"""
 LAND = """
 INSERT INTO squidmesh_inbox (run_id, kind, key, events, at) VALUES (:run_id, :kind, :key, :events, {now})
 ON CONFLICT DO NOTHING
@@ -39,8 +49,8 @@ def start(database: Database, runs: Sequence[NewRun], connection: Any) -> list[s
         return [run_id for chunk in chunks for run_id in database.dialect.start(statements, chunk)]
 
     def attempt(again: bool) -> list[str]:
-        if again and (there := _there(database, runs)):  # the answer was lost, not the commit
-            return there
+        if again and (inserted := there(database, runs)):  # the answer was lost, not the commit
+            return inserted
         with database.transaction() if len(chunks) > 1 else database.autocommit_or_transaction() as statements:
             return insert(statements)
 
@@ -50,7 +60,8 @@ def start(database: Database, runs: Sequence[NewRun], connection: Any) -> list[s
     return database.patiently(attempt, CLIENT_PATIENCE) if chunks else []
 
 
-def _there(database: Database, runs: Sequence[NewRun]) -> list[str]:
+def there(database: Database, runs: Sequence[NewRun]) -> list[str]:
+    """Those of the runs that were inserted, as is asked when the answer to that was lost."""
     rows = database.read(
         "SELECT {text:id} FROM squidmesh_runs WHERE id {in:ids:uuid}",
         ids=database.dialect.listed(run.run_id for run in runs),
@@ -87,14 +98,15 @@ def _soon(action: Callable[[], None]) -> None:
 
 
 def post(
-    database: Database, run_id: str, kind: str, events: str, key: str | None, connection: Any
+    database: Database, run_id: str, kind: str, events: str, key: str | None, connection: Any, reopen: str | None
 ) -> tuple[bool, str] | None:
     plain = known_id(run_id)
     if plain is None:
         return None
 
     def put(statements: Statements) -> tuple[bool, str] | None:
-        pinged = statements.rows(PING + "RETURNING status", run_id=plain)
+        ping = PING + "RETURNING status" if reopen is None else _OPEN
+        pinged = statements.rows(ping, run_id=plain, reopen=reopen)
         if pinged:
             landed = statements.change(LAND, run_id=plain, kind=kind, key=key, events=events)
             return bool(landed), pinged[0][0]

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import json
 import select
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import psycopg
 from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, RootTransaction
 
 from squidmesh.ports import Append, Appended, NewRun, Outcome, Reported
 from squidmesh.store.database import Database, Statements
 from squidmesh.store.dialect import spoken
 from squidmesh.store.ending import may_have_more
-from squidmesh.store.postgres_append import CHANGE, PLAIN, PLAIN_ONE, whole, whole_parameters
+from squidmesh.store.postgres_append import (
+    CHANGE,
+    LOCK_JOINS,
+    LOCK_RUN,
+    LOCK_TASKS,
+    PLAIN,
+    PLAIN_ONE,
+    whole,
+    whole_parameters,
+)
 
 _DATABASE_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
 
@@ -31,6 +43,15 @@ _SETTINGS = (
     "set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false), "
     "set_config('plan_cache_mode', 'force_generic_plan', false)"
 )
+# For the rest of a transaction that was the host's so far. Read by index, two that are serializable do not take each
+# other for readers of all that they write. And who is stopped between its fence and its commit gives up after a while.
+_SETTINGS_AT_LAST = (
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('idle_in_transaction_session_timeout', :idle, true)"
+)
+_COLLISIONS = ("40001", "40P01")  # serialization failure, deadlock
+_CANCEL_WITHIN = 1.0  # seconds
+_MOMENT = 0.005
+_MAY_TALK = (TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.ACTIVE)
 
 
 class Postgres:
@@ -78,11 +99,7 @@ class Postgres:
         driver.execute(_SETTINGS)
 
     def usable(self, driver: Any) -> bool:
-        if driver.closed or driver.pgconn.transaction_status != TransactionStatus.IDLE:
-            return False
-        poll = select.poll()  # an idle connection has something to read only when the server has ended it
-        poll.register(driver.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return not _is_gone(driver) and driver.pgconn.transaction_status == TransactionStatus.IDLE
 
     def transient(self, error: BaseException) -> bool:
         return isinstance(error, psycopg.OperationalError) or (
@@ -91,6 +108,9 @@ class Postgres:
 
     def undone(self, error: BaseException) -> bool:
         return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")  # deadlock, serialization
+
+    def collided(self, error: BaseException) -> bool:
+        return isinstance(error, psycopg.Error) and error.sqlstate in _COLLISIONS
 
     # ------------------------------------------------------------------------------------------------- starting
 
@@ -139,18 +159,24 @@ class Postgres:
                     written = _one(statements, append)
                 if written or not _ends(append):
                     return written
-            return _end(database, append)  # there may be tasks, joins, messages to remove
-        except UniqueViolation:  # somebody has written at that place: nothing of this holds
+            with database.transaction() as statements:  # there may be tasks, joins, messages
+                ended = self.append(statements, append) if self.lock(statements, append) else None
+                if ended is None:
+                    raise _Refused
+            return ended
+        except (UniqueViolation, _Refused):  # somebody has written at that place: nothing of this holds
             return None
 
     # ------------------------------------------------------------------------------------------------ reporting
 
-    def report(self, statements: Statements, worker: str, outcomes: Sequence[Outcome]) -> Reported:
+    def report(
+        self, statements: Statements, worker: str, outcomes: Sequence[Outcome], *, leased: bool = False
+    ) -> Reported:
         # Locked in the order of the primary key, as everybody locks tasks; told to the run in the order given.
         told = sorted(range(len(outcomes)), key=lambda n: (outcomes[n].run_id, outcomes[n].position))
         given = [outcomes[n] for n in told]
         rows = statements.rows(
-            _REPORT,
+            _REPORTS[leased, len({o.retry_at is None for o in outcomes}) > 1],
             worker=worker,
             n=told,
             runs=[o.run_id for o in given],
@@ -166,6 +192,50 @@ class Postgres:
             accepted=frozenset((outcomes[n].run_id, outcomes[n].position) for n, _ in rows if n is not None),
             pinged=frozenset(run_id for _, run_id in rows if run_id is not None),
         )
+
+    # ------------------------------------------------------------------- in a transaction that is shared with others
+
+    @contextmanager
+    def hosting(self, connection: Connection) -> Iterator[RootTransaction]:
+        while _is_gone(connection.connection.driver_connection):
+            connection.invalidate()  # the server has ended it while it was in the pool
+        driver: Any = connection.connection.driver_connection
+        if driver.autocommit:
+            connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin() as begun:
+            try:
+                yield begun
+            except BaseException:
+                if not begun.is_active and not driver.closed:
+                    driver.rollback()  # a commit that was refused has left it open
+                raise
+
+    def silence(self, connection: Connection, talking: Callable[[], bool]) -> None:
+        driver: Any = connection.connection.driver_connection
+        until = time.monotonic() + _CANCEL_WITHIN
+        while talking() and driver.pgconn.transaction_status in _MAY_TALK and time.monotonic() < until:
+            if driver.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                with suppress(psycopg.Error):
+                    driver.cancel_safe(timeout=_CANCEL_WITHIN)
+            time.sleep(_MOMENT)  # the statement ends, or is on its way to the server
+
+    def fence(self, statements: Statements, patience: float) -> None:
+        statements.rows(_SETTINGS_AT_LAST, idle=str(max(1, round(patience * 1000))))
+
+    def lock(self, statements: Statements, append: Append) -> bool:
+        if _ends(append):
+            statements.rows(LOCK_TASKS, run_id=append.run_id)
+            statements.change("DELETE FROM squidmesh_tasks WHERE run_id = :run_id", run_id=append.run_id)
+            statements.change("DELETE FROM squidmesh_joins WHERE run_id = :run_id", run_id=append.run_id)
+        elif append.joins:
+            statements.rows(LOCK_JOINS, run_id=append.run_id, positions=[join.position for join in append.joins])
+        return bool(statements.rows(LOCK_RUN, run_id=append.run_id, worker=append.worker, epoch=append.epoch))
+
+    def append(self, statements: Statements, append: Append, *, leased: bool = False) -> Appended | None:
+        final = _ends(append)
+        alone = replace(append, tasks=(), joins=()) if final else append
+        rows = statements.rows(whole(alone, final=final, leased=leased), **whole_parameters(alone))
+        return Appended(accepted=True, pinged=rows[0][0]) if rows else None
 
 
 def _member(value: Any) -> str:
@@ -188,7 +258,15 @@ def _ends(append: Append) -> bool:
     return append.change is not None and append.change.ended_at is not None
 
 
-def _one(statements: Statements, append: Append, *, final: bool = False) -> Appended | None:
+def _is_gone(driver: Any) -> bool:
+    if driver.closed:
+        return True
+    poll = select.poll()  # an idle connection has something to read only when the server has ended it
+    poll.register(driver.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _one(statements: Statements, append: Append) -> Appended | None:
     if append.change is None and not may_have_more(append):
         rows = statements.rows(
             PLAIN_ONE,
@@ -199,24 +277,8 @@ def _one(statements: Statements, append: Append, *, final: bool = False) -> Appe
             events=append.events,
         )
     else:
-        rows = statements.rows(whole(append, final=final), **whole_parameters(append))
+        rows = statements.rows(whole(append), **whole_parameters(append))
     return Appended(accepted=True, pinged=rows[0][0]) if rows else None
-
-
-def _end(database: Database, append: Append) -> Appended | None:
-    """End a run that has more than its row and history: tasks and joins go first, as everybody locks them."""
-    alone = replace(append, tasks=(), joins=(), taken=())
-    try:
-        with database.transaction() as statements:
-            statements.change("DELETE FROM squidmesh_tasks WHERE run_id = :run_id", run_id=append.run_id)
-            statements.change("DELETE FROM squidmesh_joins WHERE run_id = :run_id", run_id=append.run_id)
-            written = _one(statements, alone, final=True)
-            if written is None:
-                raise _Refused
-            statements.change("DELETE FROM squidmesh_inbox WHERE run_id = :run_id", run_id=append.run_id)
-    except _Refused:
-        return None
-    return written
 
 
 def _plain(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:
@@ -247,6 +309,7 @@ def _changing(statements: Statements, which: list[int], appends: Sequence[Append
         statuses=[c.status for c in changes],
         reasons=[c.reason for c in changes],
         codes=[c.code for c in changes],
+        rollbacks=[c.rollback for c in changes],
         releases=[c.release or c.ended_at is not None for c in changes],
         dues=[c.due_at for c in changes],
         ends=[c.ended_at for c in changes],
@@ -279,13 +342,12 @@ SELECT id::text FROM r
 """
 
 # Not `worker = :worker`: that would call in the index of all that the worker holds, and lock in the order of that.
-_REPORT = """
+_REPORTED = """
 WITH o AS MATERIALIZED (
     SELECT * FROM unnest(
         :n::int[], :runs::uuid[], :positions::text[], :numbers::int[], :retries::bigint[], :joins::text[],
         :pings::bool[], :kinds::text[], :events::text[]
-    ) AS o(n, run_id, position, number, retry_at, join_position, ping, kind, events)
-    WHERE EXISTS (SELECT FROM squidmesh_workers WHERE id = :worker AND expires_at > {now})
+    ) AS o(n, run_id, position, number, retry_at, join_position, ping, kind, events)#alive#
 ), gone AS (
     DELETE FROM squidmesh_tasks AS t USING o
     WHERE t.run_id = o.run_id AND t.position = o.position AND t.number = o.number
@@ -332,3 +394,21 @@ WITH o AS MATERIALIZED (
 )
 SELECT n, NULL AS run_id FROM done UNION ALL SELECT NULL, id::text FROM pinged
 """
+_REPORTER_ALIVE = "\n    WHERE EXISTS (SELECT FROM squidmesh_workers WHERE id = :worker AND expires_at > {now})"
+# Some tasks go and others are due again: those that go would all be locked before the others, out of order.
+_REPORT_MIXED = (
+    _REPORTED.replace(
+        "), gone AS (",
+        """), l AS MATERIALIZED (
+    SELECT o.* FROM o JOIN squidmesh_tasks AS t ON t.run_id = o.run_id AND t.position = o.position
+    FOR UPDATE OF t
+), gone AS (""",
+    )
+    .replace("USING o\n", "USING l AS o\n")
+    .replace("o.retry_at FROM o\n", "o.retry_at FROM l AS o\n")
+)
+_REPORTS = {
+    (leased, mixed): text.replace("#alive#", "" if leased else _REPORTER_ALIVE)
+    for leased in (False, True)
+    for mixed, text in ((False, _REPORTED), (True, _REPORT_MIXED))
+}

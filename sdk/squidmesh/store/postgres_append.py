@@ -45,11 +45,13 @@ CHANGE: Final = """
 WITH a AS MATERIALIZED (
     SELECT * FROM unnest(
         :n::int[], :runs::uuid[], :workers::text[], :epochs::int[], :seqs::int[], :counts::int[], :events::text[],
-        :statuses::text[], :reasons::text[], :codes::text[], :releases::bool[], :dues::bigint[], :ends::bigint[]
-    ) AS a(n, run_id, worker, epoch, seq, count, events, status, reason, code, release, due_at, ended_at)
+        :statuses::text[], :reasons::text[], :codes::text[], :rollbacks::text[], :releases::bool[], :dues::bigint[],
+        :ends::bigint[]
+    ) AS a(n, run_id, worker, epoch, seq, count, events, status, reason, code, rollback, release, due_at, ended_at)
 ), u AS (
     UPDATE squidmesh_runs AS r
     SET status = a.status, reason = a.reason, code = a.code, ended_at = a.ended_at, length = a.seq + a.count - 1,
+        rollback = COALESCE(a.rollback, r.rollback),
         worker = CASE WHEN a.release THEN NULL ELSE r.worker END,
         due_at = CASE WHEN a.ended_at IS NOT NULL THEN NULL
             WHEN a.release THEN COALESCE(r.due_at, a.due_at) ELSE r.due_at END
@@ -73,7 +75,8 @@ SELECT n, pinged FROM u
 
 # ------------------------------------------------------------------------------- one append, whatever it changes
 
-_FENCE = """r.id = :run_id::uuid AND r.worker = :worker::text AND r.epoch = :epoch::int
+_HELD_BY = "r.id = :run_id::uuid AND r.worker = :worker::text AND r.epoch = :epoch::int"
+_LEASED = """
         AND EXISTS (SELECT FROM squidmesh_workers AS w WHERE w.id = :worker::text AND w.expires_at > {now})"""
 
 _NOTHING_LEFT = """
@@ -104,7 +107,8 @@ _HELD = """f AS MATERIALIZED (
 
 _CHANGED = """f AS (
     UPDATE squidmesh_runs AS r
-    SET status = :status::text, reason = :reason::text, code = :code::text, length = :length::int#more#
+    SET status = :status::text, reason = :reason::text, code = :code::text, length = :length::int,
+        rollback = COALESCE(:rollback::text, r.rollback)#more#
     WHERE #fence#
     RETURNING r.id, (#pinged#)#down# AS pinged
 )"""
@@ -114,6 +118,15 @@ _RELEASED = (
     "r.due_at IS DISTINCT FROM :due_at::bigint",
 )
 _ENDED = (", worker = NULL, due_at = NULL, ended_at = :ended_at::bigint", "false")
+# What arrived and was not taken opens the run again: tasks and joins are gone, and the run's row is locked already.
+_ARRIVED = """EXISTS (
+        SELECT FROM squidmesh_inbox AS i WHERE i.run_id = r.id AND i.id <> ALL(:taken::bigint[])
+    )"""
+_ENDED_AT_LAST = (
+    f""", worker = NULL, due_at = CASE WHEN {_ARRIVED} THEN {{now}} END,
+    ended_at = CASE WHEN {_ARRIVED} THEN NULL ELSE :ended_at::bigint END""",
+    "r.ended_at IS NULL",
+)
 
 _ANY_DOWN = "EXISTS (SELECT FROM s WHERE s.down)"
 
@@ -149,12 +162,22 @@ _JOINS = """, j AS (
 )"""
 
 
-def whole(append: Append, *, final: bool = False) -> str:
+LOCK_TASKS: Final = "SELECT 1 FROM squidmesh_tasks WHERE run_id = :run_id::uuid ORDER BY position FOR UPDATE"
+LOCK_JOINS: Final = """
+SELECT 1 FROM squidmesh_joins WHERE run_id = :run_id::uuid AND position = ANY(:positions::text[])
+ORDER BY position FOR UPDATE
+"""
+LOCK_RUN: Final = f"SELECT 1 FROM squidmesh_runs AS r WHERE {_HELD_BY} FOR NO KEY UPDATE"
+
+
+def whole(append: Append, *, final: bool = False, leased: bool = False) -> str:
     """The statement for one append that may change anything; put together from what it changes.
 
     Args:
         append: what is to be written.
-        final: an end is written although tasks, joins or messages are left: who asks removes them.
+        final: an end is written although something is left: who asks has locked the run, and removed its tasks and
+            joins before.
+        leased: who asks has seen that the lease lives.
     """
     down = due = ""
     if append.joins:
@@ -163,7 +186,7 @@ def whole(append: Append, *, final: bool = False) -> str:
     parts = [
         "WITH ",
         _DOWN if append.joins else "",
-        _fenced(append, final).replace("#down#", down).replace("#due#", due),
+        _fenced(append, final, leased).replace("#down#", down).replace("#due#", due),
         _HISTORY if append.count else "",
         _TAKEN if append.taken else "",
         _TASKS if append.tasks else "",
@@ -173,13 +196,13 @@ def whole(append: Append, *, final: bool = False) -> str:
     return "".join(parts)
 
 
-def _fenced(append: Append, final: bool) -> str:
+def _fenced(append: Append, final: bool, leased: bool) -> str:
     change = append.change
-    fence = _FENCE + (_AFTER_JOINS if append.joins else "")
+    fence = _HELD_BY + ("" if leased else _LEASED) + (_AFTER_JOINS if append.joins else "")
     if change is None:
         return _HELD.replace("#fence#", fence)
     ends = change.ended_at is not None
-    more, pinged = _ENDED if ends else _RELEASED if change.release else _KEPT
+    more, pinged = (_ENDED_AT_LAST if final else _ENDED) if ends else _RELEASED if change.release else _KEPT
     if ends and not final:
         fence += _NOTHING_LEFT
     return _CHANGED.replace("#fence#", fence).replace("#more#", more).replace("#pinged#", pinged)
@@ -198,6 +221,7 @@ def whole_parameters(append: Append) -> dict[str, Any]:
         "status": change.status if change else None,
         "reason": change.reason if change else None,
         "code": change.code if change else None,
+        "rollback": change.rollback if change else None,
         "due_at": change.due_at if change else None,
         "ended_at": change.ended_at if change else None,
         "taken": list(append.taken),

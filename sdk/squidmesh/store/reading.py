@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from squidmesh.ports import Capability, Due, HistoryRow, InboxRow, RunFilter, RunRow, TaskRow, WorkerRow
+from squidmesh.store import schedules
 from squidmesh.store.database import Database
 from squidmesh.store.rows import (
     CODE,
@@ -59,6 +60,7 @@ def runs(database: Database, wanted: RunFilter, limit: int, before: str | None) 
 
     one_of("status", wanted.status)
     one_of("reason", wanted.reason)
+    one_of("rollback", wanted.rollback)
     one_of("workflow", wanted.workflow)
     narrow("version = :version", "version", wanted.version)
     narrow("key = :key", "key", wanted.key)
@@ -212,7 +214,10 @@ def due(database: Database, can: Capability, limit: int) -> Due:
             if next_at is not None:
                 next_times.append(next_at)
         found[table] = counts
-    return Due(found["squidmesh_runs"], found["squidmesh_tasks"], min(next_times, default=None))
+    ticking, next_tick = schedules.due(database, can)
+    if next_tick is not None:
+        next_times.append(next_tick)
+    return Due(found["squidmesh_runs"], found["squidmesh_tasks"], min(next_times, default=None), ticking, next_tick)
 
 
 def priorities(database: Database, queue: str) -> list[int]:

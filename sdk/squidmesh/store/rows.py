@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from squidmesh.ports import Capability, HistoryRow, InboxRow, RunRow, TaskRow, WorkerRow
+from squidmesh.ports import Capability, HistoryRow, InboxRow, RunRow, ScheduleRow, TaskRow, TickRow, WorkerRow
 
 RUN = (
     "{text:id}, workflow, version, key, status, reason, queue, priority, {text:attributes}, {text:parent}, "
-    "created_at, ended_at, deadline, due_at, worker, epoch, length, code"
+    "created_at, ended_at, deadline, due_at, worker, epoch, length, code, rollback"
 )
 TASK = (
     "{text:run_id}, position, step, queue, priority, due_at, worker, number, lost, max_lost, join_position, "
@@ -22,12 +22,17 @@ TASK = (
 )
 HISTORY = "{text:run_id}, seq, {text:events}"
 INBOX = "id, {text:run_id}, {text:events}, at"
+SCHEDULE = (
+    "name, workflow, version, {text:definition}, origin, created_at, anchor, revision, due_at, queued_at, paused_at, "
+    "actor, note"
+)
+TICK = "schedule, at, outcome, {text:run_id}"
 WORKER = "id, host, pid, {text:queues}, {text:code}, started_at, expires_at"
 
 
 def run_row(row: Any) -> RunRow:
     (run_id, workflow, version, key, status, reason, queue, priority, attributes, parent, *rest) = row
-    created_at, ended_at, deadline, due_at, worker, epoch, length, code = rest
+    created_at, ended_at, deadline, due_at, worker, epoch, length, code, rollback = rest
     return RunRow(
         run_id=run_id,
         workflow=workflow,
@@ -47,6 +52,7 @@ def run_row(row: Any) -> RunRow:
         epoch=epoch,
         length=length,
         code=code,
+        rollback=rollback,
     )
 
 
@@ -60,6 +66,14 @@ def history_row(row: Any) -> HistoryRow:
 
 def inbox_row(row: Any) -> InboxRow:
     return InboxRow(*row)
+
+
+def schedule_row(row: Any) -> ScheduleRow:
+    return ScheduleRow(*row)
+
+
+def tick_row(row: Any) -> TickRow:
+    return TickRow(*row)
 
 
 def worker_row(row: Any) -> WorkerRow:

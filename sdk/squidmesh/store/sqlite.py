@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from sqlalchemy import Connection, RootTransaction
 
 from squidmesh.ports import Append, Appended, NewRun, Outcome, Reported, RunChange
 from squidmesh.store.database import Database, Statements
@@ -25,6 +28,7 @@ _TRANSIENT = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_PROTOCOL,
 }
+_COLLISIONS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class Sqlite:
@@ -68,11 +72,13 @@ class Sqlite:
         return not driver.in_transaction
 
     def transient(self, error: BaseException) -> bool:
-        code = getattr(error, "sqlite_errorcode", None)
-        return isinstance(error, sqlite3.OperationalError) and code is not None and code & 0xFF in _TRANSIENT
+        return isinstance(error, sqlite3.OperationalError) and _code(error) in _TRANSIENT
 
     def undone(self, error: BaseException) -> bool:
         return True  # nobody stands between us and the file
+
+    def collided(self, error: BaseException) -> bool:
+        return isinstance(error, sqlite3.OperationalError) and _code(error) in _COLLISIONS
 
     # ------------------------------------------------------------------------------------------------- starting
 
@@ -106,8 +112,10 @@ class Sqlite:
 
     # ------------------------------------------------------------------------------------------------ reporting
 
-    def report(self, statements: Statements, worker: str, outcomes: Sequence[Outcome]) -> Reported:
-        if not statements.rows(_ALIVE, worker=worker):
+    def report(
+        self, statements: Statements, worker: str, outcomes: Sequence[Outcome], *, leased: bool = False
+    ) -> Reported:
+        if not leased and not statements.rows(_ALIVE, worker=worker):
             return Reported(frozenset(), frozenset())
         done = [o for o in outcomes if _settle(statements, worker, o)]
         by_run: dict[str, list[Outcome]] = defaultdict(list)
@@ -124,6 +132,45 @@ class Sqlite:
                 wanted.add(run_id)
         pinged = {run_id for run_id in wanted if statements.change(_PING, run_id=run_id)}
         return Reported(frozenset((o.run_id, o.position) for o in done), frozenset(pinged))
+
+    # ------------------------------------------------------------------- in a transaction that is shared with others
+
+    @contextmanager
+    def hosting(self, connection: Connection) -> Iterator[RootTransaction]:
+        driver: Any = connection.connection.driver_connection
+        kept = driver.isolation_level
+        if kept is not None:
+            driver.isolation_level = None  # the driver opens no transaction of its own
+        try:
+            with connection.begin() as begun:
+                # What the host's engine has begun may be one that only reads so far.
+                driver.execute(_WRITE_NOTHING if driver.in_transaction else self.begin)
+                try:
+                    yield begun
+                except BaseException:
+                    if not begun.is_active and connection.get_transaction() is begun and driver.in_transaction:
+                        driver.execute("ROLLBACK")  # a commit that failed, or was refused, has left it open
+                    raise
+        finally:
+            if kept is not None:
+                driver.isolation_level = kept
+
+    def silence(self, connection: Connection, talking: Callable[[], bool]) -> None:
+        pass  # a statement in a file does not wait for anybody once its transaction has begun
+
+    def fence(self, statements: Statements, patience: float) -> None:
+        pass
+
+    def lock(self, statements: Statements, append: Append) -> bool:
+        return True  # nobody else writes
+
+    def append(self, statements: Statements, append: Append, *, leased: bool = False) -> Appended | None:
+        return _append(statements, append)
+
+
+def _code(error: BaseException) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _settle(statements: Statements, worker: str, outcome: Outcome) -> bool:
@@ -148,8 +195,7 @@ def _append(statements: Statements, append: Append) -> Appended | None:
         return None
     change = append.change
     if change is not None and change.ended_at is not None:
-        _end(statements, append, change)
-        return Appended(accepted=True, pinged=False)
+        return Appended(accepted=True, pinged=_end(statements, append, change))
     down = _change_rest(statements, append) if may_have_more(append) else False
     if change is not None:
         _change(statements, append, change, due_at if due_at is not None or not down else statements.now)
@@ -164,27 +210,30 @@ def _change(statements: Statements, append: Append, change: RunChange, arrived: 
         status=change.status,
         reason=change.reason,
         code=change.code,
+        rollback=change.rollback,
         length=append.seq + append.count - 1,
         worker=None if change.release else append.worker,
         due_at=due_at,
-        ended_at=None,
     )
 
 
-def _end(statements: Statements, append: Append, change: RunChange) -> None:
-    statements.change(
-        _CHANGE,
+def _end(statements: Statements, append: Append, change: RunChange) -> bool:
+    """End the run; whether something has arrived that opens it again."""
+    for table in ("tasks", "joins"):
+        statements.change(f"DELETE FROM squidmesh_{table} WHERE run_id = :run_id", run_id=append.run_id)  # noqa: S608
+    if append.taken:
+        statements.change(_TAKE, run_id=append.run_id, taken=json.dumps(append.taken))
+    rows = statements.rows(
+        _END,
         run_id=append.run_id,
         status=change.status,
         reason=change.reason,
         code=change.code,
+        rollback=change.rollback,
         length=append.seq + append.count - 1,
-        worker=None,
-        due_at=None,
         ended_at=change.ended_at,
     )
-    for table in ("tasks", "joins", "inbox"):
-        statements.change(f"DELETE FROM squidmesh_{table} WHERE run_id = :run_id", run_id=append.run_id)  # noqa: S608
+    return rows[0][0] is None
 
 
 def _change_rest(statements: Statements, append: Append) -> bool:
@@ -213,6 +262,7 @@ def _change_rest(statements: Statements, append: Append) -> bool:
     return down
 
 
+_WRITE_NOTHING = "UPDATE squidmesh_runs SET id = id WHERE 0"
 _START = """
 INSERT INTO squidmesh_runs (
     id, workflow, version, key, status, queue, priority, attributes, parent, created_at, due_at, deadline, epoch,
@@ -232,10 +282,19 @@ WHERE r.id = :run_id AND r.worker = :worker AND r.epoch = :epoch AND w.expires_a
 """
 _CHANGE = """
 UPDATE squidmesh_runs
-SET status = :status, reason = :reason, code = :code, length = :length, worker = :worker, due_at = :due_at,
-    ended_at = :ended_at
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+    worker = :worker, due_at = :due_at, ended_at = NULL
 WHERE id = :run_id
 """
+_ARRIVED = "EXISTS (SELECT 1 FROM squidmesh_inbox AS i WHERE i.run_id = :run_id)"
+_END = f"""
+UPDATE squidmesh_runs
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+    worker = NULL, due_at = CASE WHEN {_ARRIVED} THEN {{now}} END,
+    ended_at = CASE WHEN {_ARRIVED} THEN NULL ELSE :ended_at END
+WHERE id = :run_id
+RETURNING ended_at
+"""  # not `ended_at IS NULL`: beside a column that is NOT NULL, SQLite 3.40 takes that for false
 _TAKE = "DELETE FROM squidmesh_inbox WHERE run_id = :run_id AND id IN (SELECT value FROM json_each(:taken))"
 _TASK = """
 INSERT INTO squidmesh_tasks (

@@ -6,6 +6,7 @@ The rule of this file: each method hands over to the module that has its stateme
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from squidmesh.ports import (
@@ -23,10 +24,14 @@ from squidmesh.ports import (
     Reported,
     RunFilter,
     RunRow,
+    ScheduleChange,
+    ScheduleRow,
     TaskRow,
+    TickRow,
+    Transaction,
     WorkerRow,
 )
-from squidmesh.store import holding, leases, messages, reading, tasks
+from squidmesh.store import holding, leases, messages, reading, schedules, tasks, transactions
 from squidmesh.store.committer import Committer
 from squidmesh.store.database import Database
 
@@ -139,6 +144,12 @@ class SqlStore:
     def append(self, append: Append) -> Appended:
         return holding.append(self.database, self._committer, append)
 
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return transactions.transaction(self.database)
+
+    def collided(self, error: BaseException) -> bool:
+        return transactions.collided(self.database, error)
+
     def let_go(self, run_id: str, worker: str, epoch: int, due_at: int | None) -> bool:
         return holding.let_go(self.database, run_id, worker, epoch, due_at)
 
@@ -158,15 +169,41 @@ class SqlStore:
     def checkpoint(self, run_id: str, position: str, worker: str, number: int, progress: str) -> bool:
         return tasks.checkpoint(self.database, run_id, position, worker, number, progress)
 
+    def note(self, run_id: str, position: str, worker: str, number: int, events: str) -> bool:
+        return tasks.note(self.database, run_id, position, worker, number, events)
+
     def hand_back(self, worker: str, claimed: Sequence[tuple[str, str, int]]) -> None:
         tasks.hand_back(self.database, worker, claimed)
+
+    # ----------------------------------------------------------------------------------------------- schedules
+
+    def schedule(self, name: str) -> ScheduleRow | None:
+        return schedules.one(self.database, name)
+
+    def schedules(self) -> list[ScheduleRow]:
+        return schedules.every(self.database)
+
+    def ticks(self, schedule: str, first: int, last: int, limit: int) -> list[TickRow]:
+        return schedules.ticks(self.database, schedule, first, last, limit)
+
+    def met(self, schedule: str) -> list[str]:
+        return schedules.met(self.database, schedule)
+
+    def change_schedule(self, change: ScheduleChange, wait: bool = True) -> bool:
+        return schedules.change(self.database, change, wait)
 
     # -------------------------------------------------------------------------------- messages and the sweep
 
     def post(
-        self, run_id: str, kind: str, events: str, key: str | None = None, connection: Any = None
+        self,
+        run_id: str,
+        kind: str,
+        events: str,
+        key: str | None = None,
+        connection: Any = None,
+        reopen: str | None = None,
     ) -> tuple[bool, str] | None:
-        return messages.post(self.database, run_id, kind, events, key, connection)
+        return messages.post(self.database, run_id, kind, events, key, connection, reopen)
 
     def due(self, can: Capability, limit: int) -> Due:
         return reading.due(self.database, can, limit)

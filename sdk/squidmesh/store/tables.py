@@ -51,6 +51,7 @@ runs = Table(
     Column("worker", Text),  # who holds it
     Column("epoch", Integer, nullable=False),  # counts its holders
     Column("length", Integer, nullable=False),  # number of events; exact when nobody holds it
+    Column("rollback", Text),  # outcome of the newest rollback, or walking
     _some("key", "runs", "key", where="key IS NOT NULL", unique=True),
     _some("due", "runs", "queue", "priority", "due_at", where="due_at IS NOT NULL AND worker IS NULL"),
     _some("held", "runs", "worker", where="worker IS NOT NULL"),
@@ -74,7 +75,7 @@ inbox = Table(
     metadata,
     Column("id", COUNTED_ID, primary_key=True, autoincrement=True),
     Column("run_id", ID, nullable=False),
-    Column("kind", Text, nullable=False),  # of its first event
+    Column("kind", Text, nullable=False),  # of its first event; Note: of an attempt that goes on
     Column("key", Text),
     Column("events", JSON_TEXT, nullable=False),
     Column("at", BigInteger, nullable=False),
@@ -125,4 +126,44 @@ workers = Table(
     Column("code", JSON_TEXT, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+)
+
+schedules = Table(
+    "squidmesh_schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("workflow", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition", JSON_TEXT, nullable=False),
+    Column("origin", Text),  # the workflow whose trigger it is
+    Column("created_at", BigInteger, nullable=False),
+    Column("anchor", BigInteger, nullable=False),  # where intervals are counted from
+    Column("revision", BigInteger, nullable=False),  # another one with each change; never one that it had before
+    Column("due_at", BigInteger),  # the next tick; null: there is none any more
+    Column("queued_at", BigInteger),  # the tick that waits for the end of a run
+    Column("paused_at", BigInteger),
+    Column("actor", Text),  # who paused or resumed it last, and why
+    Column("note", Text),
+    _some("due", "schedules", "due_at", where="due_at IS NOT NULL AND paused_at IS NULL"),
+    _some("queued", "schedules", "queued_at", where="queued_at IS NOT NULL AND paused_at IS NULL"),
+)
+
+# Kept when the schedule goes: a tick has one run, ever.
+ticks = Table(
+    "squidmesh_ticks",
+    metadata,
+    Column("schedule", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", Text, nullable=False),
+    Column("run_id", ID),
+    sqlite_with_rowid=False,
+)
+
+# The runs that a tick may meet; those that have ended are cleared away at a later tick.
+schedule_runs = Table(
+    "squidmesh_schedule_runs",
+    metadata,
+    Column("schedule", Text, primary_key=True),
+    Column("run_id", ID, primary_key=True),
+    sqlite_with_rowid=False,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from uuid import uuid4
 
 from squidmesh.ports import Capability, Outcome, Reported, TaskRow
 from squidmesh.store.database import Database
@@ -93,6 +94,20 @@ def checkpoint(database: Database, run_id: str, position: str, worker: str, numb
     return database.patiently(attempt, database.lease)
 
 
+def note(database: Database, run_id: str, position: str, worker: str, number: int, events: str) -> bool:
+    """Nobody is pinged: whoever must look is so when the attempt has its outcome, or is lost."""
+    key = f"note:{uuid4()}"  # by which it is found again when the answer was lost
+
+    def attempt(again: bool) -> bool:
+        with database.autocommit() as statements:
+            noted = statements.change(
+                _NOTE, run_id=run_id, position=position, worker=worker, number=number, key=key, events=events
+            )
+            return bool(noted or (again and statements.rows(_NOTED, run_id=run_id, key=key)))
+
+    return database.patiently(attempt, database.lease)
+
+
 def hand_back(database: Database, worker: str, tasks: Sequence[tuple[str, str, int]]) -> None:
     def attempt(_: bool) -> None:
         with database.transaction() as statements:
@@ -122,6 +137,13 @@ _CLAIM_OF_RUN = _TAKE.replace("#which#", "run_id = :run_id AND COALESCE(worker, 
 _CLAIMED = f"SELECT {TASK} FROM squidmesh_tasks WHERE worker = :worker AND claimed_at = :at"
 _FENCE = f"run_id = :run_id AND position = :position AND worker = :worker AND number = :number AND {ALIVE}"
 _CHECKPOINT = f"UPDATE squidmesh_tasks SET progress = :progress WHERE {_FENCE}"
+# With the task locked: whoever takes it away comes before, and this is refused, or after, and tells it later.
+_NOTE = f"""
+INSERT INTO squidmesh_inbox (run_id, kind, key, events, at)
+SELECT run_id, 'Note', :key, :events, {{now}} FROM squidmesh_tasks WHERE {_FENCE} {{wait}}
+ON CONFLICT DO NOTHING
+"""
+_NOTED = "SELECT 1 FROM squidmesh_inbox WHERE run_id = :run_id AND key = :key"
 _HAND_BACK = f"""
 UPDATE squidmesh_tasks SET worker = NULL, claimed_at = NULL, due_at = {{now}}, number = number - 1 WHERE {_FENCE}
 """

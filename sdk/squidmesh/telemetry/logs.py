@@ -14,7 +14,8 @@ from squidmesh.core.events import Event
 logger = logging.getLogger("squidmesh.runs")
 _LOUD = {
     "MessageLogged", "RunStarted", "RunCompleted", "RunCancelled", "RunFailed", "RunBlocked",
-    "AttemptFailed", "AttemptLost",
+    "AttemptFailed", "AttemptLost", "StepInDoubt", "RollbackStarted", "UndoFailed", "UndoHalted", "RollbackEnded",
+    "RunUndone", "RunTerminated",
 }  # fmt: skip
 """Kinds that are above debug."""
 
@@ -46,8 +47,23 @@ def _told(event: Event) -> tuple[int, str]:
             then = "it is tried again" if retry_at is not None else "that is final"
             return logging.WARNING, f"attempt {number} at position {position} failed ({failure}); {then}"
         case ev.AttemptLost(number=number, worker=worker):
-            return logging.WARNING, f"attempt {number} at position {position} was lost with worker {worker}"
-        case ev.RunStarted() | ev.RunCompleted() | ev.RunCancelled():
+            how = f"was lost with worker {worker}" if worker else "was not heard of in time"
+            return logging.WARNING, f"attempt {number} at position {position} {how}"
+        case ev.StepInDoubt(failure=failure):
+            return logging.ERROR, f"the step at position {position} is in doubt ({failure}): a person has to say"
+        case ev.RollbackStarted(number=number, cause=cause):
+            return logging.WARNING, f"rollback {number} begins ({cause})"
+        case ev.UndoFailed(entry=entry, number=number, failure=failure, retry_at=retry_at):
+            then = "it is tried again" if retry_at is not None else "that is final"
+            return logging.WARNING, f"attempt {number} of the undo at {entry} failed ({failure}); {then}"
+        case ev.UndoHalted(reason=reason, entry=entry):
+            return (
+                logging.ERROR,
+                f"the rollback stands{f' at {entry}' if entry else ''} ({reason}): a person has to choose",
+            )
+        case ev.RollbackEnded(number=number, outcome=outcome):
+            return logging.INFO if outcome == "clean" else logging.WARNING, f"rollback {number} ended: {outcome}"
+        case ev.RunStarted() | ev.RunUndone() | ev.RunTerminated() | ev.RunCompleted() | ev.RunCancelled():
             return logging.INFO, event.kind
         case _:
             return logging.DEBUG, f"{event.kind} at position {position}" if position else event.kind

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from squidmesh.engine import trial
+from squidmesh.engine import transacting, trial
 
 
 class Dies(BaseException):
@@ -19,26 +19,36 @@ class Dies(BaseException):
 
 @dataclass(slots=True)
 class Fault:
-    """At the next attempt: ``"attempt"``, before its body; ``"outcome"``, after it, before anything is recorded."""
+    """At the next attempt (of a step, or of a handler): ``"attempt"``, before its body; ``"outcome"``, after it, before
+    anything is recorded. What is recorded in the body's own transaction goes with it.
+    """
 
     where: str
 
     @contextmanager
     def injected(self) -> Iterator[None]:
-        real, real_beside = trial.run, trial.run_beside
+        real = trial.run, trial.run_beside, transacting.run
 
         def run(engine: Any, one: Any) -> Any:
             if self.where == "outcome":
-                real(engine, one)
+                real[0](engine, one)
             raise Dies
 
         async def run_beside(engine: Any, one: Any) -> Any:
             if self.where == "outcome":
-                await real_beside(engine, one)
+                await real[1](engine, one)
             raise Dies
 
-        trial.run, trial.run_beside = run, run_beside  # type: ignore[assignment]
+        def run_in_transaction(engine: Any, one: Any, record: Any) -> Any:
+            def die(*_: Any) -> bool:
+                raise Dies
+
+            if self.where == "outcome":
+                real[2](engine, one, die)
+            raise Dies
+
+        trial.run, trial.run_beside, transacting.run = run, run_beside, run_in_transaction  # type: ignore[assignment]
         try:
             yield
         finally:
-            trial.run, trial.run_beside = real, real_beside
+            trial.run, trial.run_beside, transacting.run = real

@@ -1,4 +1,4 @@
-"""Stubs: what a step does, replaced for a test.
+"""Stubs: what a step, or a handler of one, does, replaced for a test.
 
 The rule of this file: only the body is replaced; validation, retries, history stay as they are.
 """
@@ -10,21 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from squidmesh.core.handlers import Handler, HandlerSlot
 from squidmesh.core.step import Step
 
 MISSING: Final = object()
 
 
 class Stub:
-    """What stands in for a step's body. ``calls`` has the arguments of each attempt, as the step's own names."""
+    """What stands in for a body. ``calls`` has the arguments of each attempt, by the names that the real one has."""
 
-    def __init__(self, step: Any, fn: Callable[..., Any] | None, returns: Any, raises: Any) -> None:
-        if not isinstance(step, Step):
-            raise TypeError(f"stub() takes a step as it is declared, such as stub(charge, …), not {step!r}")
+    def __init__(self, real: Callable[..., Any], fn: Callable[..., Any] | None, returns: Any, raises: Any) -> None:
         if fn is not None and (returns is not MISSING or raises is not None):
             raise TypeError("stub() takes a function, or returns= and raises=, not both")
         self.calls: list[dict[str, Any]] = []
-        self._signature = inspect.signature(step.fn)
+        self._signature = inspect.signature(real)
         self._fn, self._returns = fn, None if returns is MISSING else returns
         self._raises = list(raises) if isinstance(raises, (list, tuple)) else raises
 
@@ -41,12 +40,27 @@ class Stub:
 
 @contextmanager
 def stubbed(step: Any, fn: Callable[..., Any] | None, returns: Any, raises: Any) -> Iterator[Stub]:
-    stub = Stub(step, fn, returns, raises)
-    real, was_async = step.fn, step.is_async
-    made = fn if fn is not None and inspect.iscoroutinefunction(fn) else None
-    _ = step.parameters, step.result  # made from the real function, before it is replaced
-    step.fn, step.is_async = stub, made is not None
+    target = _target(step)
+    stub = Stub(target.fn, fn, returns, raises)
+    real, was_async = target.fn, target.is_async
+    target.fn, target.is_async = stub, inspect.iscoroutinefunction(fn)
     try:
         yield stub
     finally:
-        step.fn, step.is_async = real, was_async
+        target.fn, target.is_async = real, was_async
+
+
+def _target(step: Any) -> Step[..., Any] | Handler:
+    match step:
+        case Step():
+            _ = step.parameters, step.result  # made from the real function, before it is replaced
+            return step
+        case HandlerSlot(handler=Handler() as handler):
+            return handler
+        case HandlerSlot(step=Step(name=name), kind=kind):
+            raise TypeError(f"stub({name}.{kind}, …): step {name!r} has no {kind}; declare one with @{name}.{kind}")
+        case _:
+            raise TypeError(
+                f"stub() takes a step as it is declared, such as stub(charge, …), or a handler of one, such as "
+                f"stub(charge.undo, …), not {step!r}"
+            )

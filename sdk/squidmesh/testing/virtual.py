@@ -18,11 +18,15 @@ from squidmesh.engine.worker import Worker
 from squidmesh.errors import MeshError
 from squidmesh.handle import Handle
 from squidmesh.mesh import Mesh
-from squidmesh.ports import Bell, BellKind, Capability, Store
+from squidmesh.ports import Bell, BellKind, Capability, Due, RunRow, Store
 from squidmesh.testing.faults import Dies, Fault
+from squidmesh.testing.invariants import check
 from squidmesh.testing.stub import MISSING, stubbed
 
 T = TypeVar("T")
+
+IN_VAIN = 10_000
+"""Ticks of schedules that a run without a due time of its own lives to see before it is taken to be stuck."""
 
 EVERYTHING = 1_000
 """Runs looked at in one round of a drain."""
@@ -85,6 +89,7 @@ class VirtualMesh(Mesh):
         self._clock = VirtualClock(now)
         self._faults: deque[Fault] = deque()
         self._worker: Worker | None = None
+        self._waited: dict[str, tuple[int, int]] = {}  # per run that somebody waits for: its length, and ticks since
         super().__init__(database, workflows=workflows, **settings)
         self.broker = None
         self._doorbell = _Silent()
@@ -169,6 +174,13 @@ class VirtualMesh(Mesh):
         """
         return stubbed(step, fn, returns, raises)
 
+    def check(self, handle: Handle[Any]) -> None:
+        """Check that a run's history keeps to the invariants of steps and rollbacks.
+
+        :raises InvariantBroken: naming the event that cannot be, with those before it.
+        """
+        check(handle.history())
+
     # ------------------------------------------------------------------------------------------- within
 
     @property
@@ -215,8 +227,18 @@ class VirtualMesh(Mesh):
         return found
 
     def _next(self) -> int | None:
+        return self._ahead().next_at
+
+    def _ahead(self) -> Due:
         can: Capability = self.worker_now.can
-        return self.connect_engine().store.due(can, 1).next_at
+        return self.connect_engine().store.due(can, 1)
+
+    def waits_in_vain(self, run: RunRow) -> bool:
+        """Whether tick after tick of schedules has brought a run nothing: they come for ever."""
+        length, times = self._waited.get(run.run_id, (0, 0))
+        goes_on = run.length != length or (run.due_at or 0) > self._clock.now()
+        self._waited = {run.run_id: (run.length, 0 if goes_on else times + 1)}
+        return times > IN_VAIN
 
     def _move(self, to: int) -> None:
         """Move the clock; the worker, which is up, keeps its lease."""
@@ -267,8 +289,9 @@ class _VirtualHandle(Handle[T]):
     def _pause(self, duration: float) -> None:
         if self._virtual.drain():
             return
-        at = self._virtual._next()
-        if at is None:
+        ahead = self._virtual._ahead()
+        at = ahead.next_at
+        if at is None or (at == ahead.next_tick and self._virtual.waits_in_vain(self._row())):
             raise Stuck(self.explain(), self.run_id)
         self._virtual.advance(instant(max(at, self._virtual._clock.now())))
 

@@ -13,13 +13,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from squidmesh.core.events import Event
+from squidmesh.core.report import Action
 from squidmesh.core.status import CODE_REASONS, ENDED, REASONS, UNSERVED, Reason, RunStatus, fits
 from squidmesh.ports import RunRow, TaskRow, WorkerRow
 from squidmesh.views import wording
-from squidmesh.views.findings import Finding, Kind, Serving, find
+from squidmesh.views.finding import Finding, Kind, Serving
+from squidmesh.views.findings import find
 from squidmesh.views.folding import Folded, folded
 from squidmesh.views.run import standing, when
-from squidmesh.views.wording import Action
+from squidmesh.views.walking import walking
 
 __all__ = ["Action", "Explanation", "Place", "Waiting", "explain"]
 
@@ -29,7 +31,8 @@ class Waiting(BaseModel, frozen=True):
 
     ``kind`` says what it is: a ``worker`` for the queue ``name``; ``code`` for the workflow or step ``name``;
     the ``start`` or the next turn of the ``run``; a ``step``, a lost ``attempt`` of it, or its ``retry``; a
-    ``timer``.
+    ``timer``; a ``signal``; a ``gate``, where people decide; the ``undo`` of a step; a ``person``, who must decide
+    about a step or an undo, or who holds the run.
     """
 
     kind: Kind
@@ -90,7 +93,7 @@ def explain(
         return _ended(row, run, status, ended_at, inbox)
     serving = Serving(workers, now)
     found = find(row, run, serving)
-    reason = _reason(status, found[0])
+    reason = _reason(status, run, found[0])
     return Explanation(
         status=_status(status, reason),
         reason=reason,
@@ -98,7 +101,7 @@ def explain(
         waiting_on=[_waiting(finding) for finding in found],
         blockers=wording.blockers(row, run, found, serving),
         code=_place(run, reason),
-        next_actions=wording.actions(row, reason, found[0]),
+        next_actions=wording.actions(row, run, reason, found),
         evidence=_evidence(row, run, inbox) | {"workers": serving.count(found[0].queue or row.queue)},
     )
 
@@ -109,23 +112,25 @@ def _ended(row: RunRow, run: Folded, status: RunStatus, at: int | None, inbox: i
         status=status,
         reason=reason,
         summary=wording.ended(row, run, status, at),
-        next_actions=wording.actions(row, reason, Finding(reason, "run", row.workflow)),
+        next_actions=wording.actions(row, run, reason, [Finding(reason, "run", row.workflow)]),
         evidence=_evidence(row, run, inbox),
     )
 
 
-def _reason(status: RunStatus, main: Finding) -> Reason:
-    """The reason of what comes first; of a run that drains only if it needs a person."""
-    if status is RunStatus.UNDOING and main.reason not in UNSERVED and not fits(status, main.reason):
-        return Reason.DRAINING
-    return main.reason
+def _reason(status: RunStatus, run: Folded, main: Finding) -> Reason:
+    """The reason of what comes first; of a run that drains or is undone only if it needs a person."""
+    told = UNSERVED | REASONS[RunStatus.UNDOING] | REASONS[RunStatus.BLOCKED]
+    if status is not RunStatus.UNDOING or main.reason in told - {Reason.DRAINING}:
+        return main.reason
+    return Reason.UNDOING if run.reopened or walking(run) is not None else Reason.DRAINING
+
+
+_FITTING = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.PAUSED, RunStatus.UNDOING, RunStatus.BLOCKED)
 
 
 def _status(status: RunStatus, reason: Reason) -> RunStatus:
-    """The status that fits the reason: a task may have been picked up since the row was written."""
-    if fits(status, reason):
-        return status
-    return next((s for s in (RunStatus.RUNNING, RunStatus.WAITING) if reason in REASONS[s]), status)
+    """The status that fits the reason: something may have happened since the row was written."""
+    return status if fits(status, reason) else next((s for s in _FITTING if reason in REASONS[s]), status)
 
 
 def _waiting(finding: Finding) -> Waiting:

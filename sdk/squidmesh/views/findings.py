@@ -6,16 +6,16 @@ about it is wording.py's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
 
 from squidmesh.core.failure import Failure
+from squidmesh.core.standing import NEVER
 from squidmesh.core.status import REASONS, UNSERVED, Reason, RunStatus, StepStatus, fits
-from squidmesh.ports import RunRow, TaskRow, WorkerRow
-from squidmesh.views.folding import Folded, Step, attempts_of
-
-Kind = Literal["run", "start", "worker", "code", "step", "attempt", "retry", "timer"]
+from squidmesh.ports import RunRow, TaskRow
+from squidmesh.views.finding import Finding, Kind, Serving
+from squidmesh.views.folding import Folded, Step, attempts_of, call_of
+from squidmesh.views.listening import FROM_OUTSIDE, find_outside
+from squidmesh.views.walking import find_walk
 
 _STOPPED = (RunStatus.BLOCKED, RunStatus.PAUSED)
 _FOR_A_PERSON = frozenset().union(*(REASONS[status] for status in _STOPPED))
@@ -23,90 +23,46 @@ _ORDER = (Reason.ATTEMPT_LOST, Reason.STEP_RUNNING, Reason.STEP_QUEUED, Reason.A
 """Of what is due at once, the most telling first; all else comes after these."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that the run waits for: ``kind`` and ``name`` say what. Times are in microseconds."""
-
-    reason: Reason
-    kind: Kind
-    name: str
-    position: str | None = None
-    since: int | None = None
-    until: int | None = None
-    queue: str | None = None
-    step: str | None = None
-    worker: str | None = None
-    attempt: int = 0
-    failure: Failure | None = None
-
-
-class Serving:
-    """Who is alive, and what they serve."""
-
-    def __init__(self, workers: Sequence[WorkerRow], now: int) -> None:
-        self.now = now
-        self._leases = {worker.worker: worker.expires_at for worker in workers}
-        self._alive = [worker for worker in workers if worker.expires_at > now]
-        self._on: dict[str, tuple[int, frozenset[tuple[str, int]], frozenset[str]]] = {}
-
-    def alive(self, worker: str | None) -> bool:
-        """Whether the worker holds a lease now."""
-        return worker is not None and self._leases.get(worker, 0) > self.now
-
-    def gone_since(self, worker: str | None) -> int | None:
-        """When the lease of a worker that is gone ended, as far as that is still known."""
-        return None if worker is None else self._leases.get(worker)
-
-    def count(self, queue: str) -> int:
-        """How many workers serve the queue."""
-        return self._queue(queue)[0]
-
-    def lacks(self, queue: str, code: tuple[str, int] | str) -> Reason | None:
-        """Why nobody serves a workflow ``(name, version)`` or a step on this queue; None if somebody does."""
-        count, workflows, steps = self._queue(queue)
-        if not count:
-            return Reason.NO_WORKER
-        known = code in steps if isinstance(code, str) else code in workflows
-        return None if known else Reason.NO_CODE
-
-    def _queue(self, queue: str) -> tuple[int, frozenset[tuple[str, int]], frozenset[str]]:
-        if queue not in self._on:
-            there = [worker for worker in self._alive if queue in worker.queues]
-            self._on[queue] = (
-                len(there),
-                frozenset((name, version) for w in there for name, version in w.code.get("workflows", ())),
-                frozenset(step for w in there for step in w.code.get("steps", ())),
-            )
-        return self._on[queue]
-
-
 def find(row: RunRow, run: Folded, serving: Serving) -> list[Finding]:
     """All that a run waits for that has not ended: first what explains it best.
 
     The first is what needs a person, then what is due earliest; there is always one.
     """
-    found = [*_blocked(row, run), *_steps(row, run, serving), *_timers(run)]
-    busy = any(finding.until is None and finding.reason is not Reason.STEP_QUEUED for finding in found)
+    found = [*_blocked(row, run), *find_walk(run), *find_outside(run), *_steps(row, run, serving), *_timers(run)]
+    idle = FROM_OUTSIDE | {Reason.STEP_QUEUED}
+    busy = any(finding.until is None and finding.reason not in idle for finding in found)
     found += _run(row, serving, busy)
     status = RunStatus(row.status)
-    if not found or (status in _STOPPED and not any(finding.reason in _FOR_A_PERSON for finding in found)):
+    stands = status in _STOPPED and not any(finding.reason in _FOR_A_PERSON for finding in found)
+    if not found or (stands and not run.acted):
         found.append(_unsaid(row, status))
     return sorted(found, key=lambda finding: _rank(finding, status, serving.now))
 
 
 def _rank(finding: Finding, status: RunStatus, now: int) -> tuple[int, int, bool, int, int]:
     reason = finding.reason
-    urgency = 0 if reason in _FOR_A_PERSON else 1 if reason in UNSERVED else 2
+    urgency = 1 if reason in UNSERVED else 2
+    if reason in _FOR_A_PERSON:
+        urgency = 0 if fits(status, reason) else 3  # something else still goes on
+    if reason is Reason.HELD:
+        urgency -= 1  # whatever else needs a person, nothing goes on before this
     weight = _ORDER.index(reason) if reason in _ORDER else len(_ORDER)
-    due = max(finding.until or now, now)
+    due = max(finding.until or (NEVER if finding.kind in ("signal", "gate") else now), now)
     return urgency, due, not fits(status, reason), weight, finding.since or 0
 
 
 def _blocked(row: RunRow, run: Folded) -> Iterator[Finding]:
     if row.status != RunStatus.BLOCKED:
         return
-    if (event := run.blocked) is not None:
-        yield Finding(Reason(event.reason), "code", row.workflow, event.position, since=event.at)
+    if (event := run.blocked) is None:
+        return
+    reason, at = Reason(event.reason), event.position
+    if reason is Reason.PAST_PIVOT:
+        step = run.steps.get(at or "")
+        name = step.name if step is not None else None
+        yield Finding(reason, "person", name or row.workflow, at, since=event.at, step=name)
+    else:
+        yield Finding(reason, "code", row.workflow, at, since=event.at)
 
 
 def _run(row: RunRow, serving: Serving, busy: bool) -> Iterator[Finding]:
@@ -149,6 +105,15 @@ def _here(row: RunRow, step: Step, serving: Serving) -> Finding | None:
             return Finding(Reason.STEP_QUEUED, "step", name, at, since=step.scheduled_at, queue=row.queue, step=name)
         case StepStatus.RETRYING if step.retry_at is not None:
             return _retry(step, step.retry_at)
+        case StepStatus.IN_DOUBT:
+            return Finding(
+                Reason.STEP_IN_DOUBT, "person", name, at, since=step.doubted_at, step=name, failure=step.failure
+            )
+        case StepStatus.COMPENSATING | StepStatus.RUNNING if step.spent:
+            if step.elsewhere or not serving.alive(row.worker):
+                return None  # what was found out is on its way to the holder
+            since = latest.ended_at if latest is not None else None
+            return _running(step, since or step.scheduled_at, row.worker, call=_asked(step))
         case StepStatus.RUNNING if latest is not None and latest.worker in (None, row.worker):
             if serving.alive(row.worker):
                 return _running(step, latest.started_at, row.worker, latest.number)
@@ -159,17 +124,18 @@ def _here(row: RunRow, step: Step, serving: Serving) -> Finding | None:
 
 def _elsewhere(step: Step, task: TaskRow, serving: Serving) -> Finding:
     """A step that has a task row: whoever serves its queue picks it up."""
-    name, at = step.name, step.position
+    name, at, call = step.name, step.position, call_of(task)
     if task.worker is not None:
+        number = attempts_of(task) if call is None else 0
         if serving.alive(task.worker):
-            return _running(step, task.claimed_at or task.due_at, task.worker, attempts_of(task))
-        return _lost(step, task.worker, attempts_of(task), serving)
+            return _running(step, task.claimed_at or task.due_at, task.worker, number, call)
+        return _lost(step, task.worker, number, serving, call)
     if task.due_at > serving.now:
         return _retry(step, task.due_at)
     if (lack := serving.lacks(task.queue, name)) is not None:
         return _unserved(lack, name, task.queue, task.due_at, step)
     latest = step.latest
-    if latest is not None and latest.outcome == "lost":
+    if latest is not None and latest.outcome == "lost" and call is None:
         return _lost(step, latest.worker, latest.number, serving)
     return Finding(Reason.STEP_QUEUED, "step", name, at, since=task.due_at, queue=task.queue, step=name)
 
@@ -183,20 +149,29 @@ def _unserved(lack: Reason, code: str, queue: str, since: int, step: Step | None
     )  # fmt: skip
 
 
-def _running(step: Step, since: int, worker: str | None, number: int) -> Finding:
+def _running(step: Step, since: int, worker: str | None, number: int = 0, call: str | None = None) -> Finding:
     return Finding(
         Reason.STEP_RUNNING, "step", step.name, step.position,
-        since=since, step=step.name, worker=worker, attempt=number,
+        since=since, step=step.name, worker=worker, attempt=number, call=call, failure=_latest_failure(step),
     )  # fmt: skip
 
 
-def _lost(step: Step, worker: str | None, number: int, serving: Serving) -> Finding:
+def _lost(step: Step, worker: str | None, number: int, serving: Serving, call: str | None = None) -> Finding:
     latest = step.latest
-    ended = latest.ended_at if latest is not None else None
+    ended = latest.ended_at if latest is not None and call is None else None
     return Finding(
         Reason.ATTEMPT_LOST, "attempt", step.name, step.position,
-        since=ended or serving.gone_since(worker), step=step.name, worker=worker, attempt=number,
+        since=ended or serving.gone_since(worker), step=step.name, worker=worker, attempt=number, call=call,
     )  # fmt: skip
+
+
+def _asked(step: Step) -> str:
+    """Which handler of a step is asked about it, its attempts being spent."""
+    return "compensate" if step.status is StepStatus.COMPENSATING else "check"
+
+
+def _latest_failure(step: Step) -> Failure | None:
+    return step.latest.failure if step.latest is not None else None
 
 
 def _retry(step: Step, due: int) -> Finding:
@@ -204,7 +179,7 @@ def _retry(step: Step, due: int) -> Finding:
     return Finding(
         Reason.RETRY_SCHEDULED, "retry", step.name, step.position,
         since=latest.ended_at if latest else None, until=due, step=step.name,
-        attempt=latest.number if latest else 0, failure=latest.failure if latest else None,
+        attempt=latest.number if latest else 0, failure=_latest_failure(step),
     )  # fmt: skip
 
 

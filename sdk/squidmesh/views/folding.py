@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from squidmesh.core import events as ev
+from squidmesh.core.chain import Chain
 from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure
 from squidmesh.core.payloads import loads
-from squidmesh.core.status import SETTLED, StepStatus
+from squidmesh.core.status import CODE_REASONS, SETTLED, Reason, StepStatus
 from squidmesh.ports import TaskRow
+from squidmesh.views.outside import Outside
 
 AttemptOutcome = Literal["completed", "failed", "lost", "cancelled"]
-RunEnd = ev.RunCompleted | ev.RunFailed | ev.RunCancelled
+CompensateOutcome = Literal["completed", "cleaned", "retry", "failed", "lost"]
+RunEnd = ev.RunCompleted | ev.RunFailed | ev.RunCancelled | ev.RunTerminated
 
 
 @dataclass(slots=True)
@@ -38,8 +41,24 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class Compensation:
+    """One cycle of a step's compensate; ``outcome`` is None while it runs."""
+
+    cycle: int
+    started_at: int
+    worker: str | None
+    ended_at: int | None = None
+    outcome: CompensateOutcome | None = None
+    failure: Failure | None = None
+    note: str | None = None
+
+
+@dataclass(slots=True)
 class Step:
-    """A step as scheduled, and what became of it so far."""
+    """A step as scheduled, and what became of it so far.
+
+    ``spent``: no attempt is left, and what may be there of its effect is being found out.
+    """
 
     position: str
     name: str
@@ -53,6 +72,10 @@ class Step:
     progress: Any = None
     retry_at: int | None = None
     task: TaskRow | None = None  # while somebody must still pick it up, or has done so
+    spent: bool = False
+    effect: str | None = None  # of a step that has failed, or is in doubt: what may be left of it
+    doubted_at: int | None = None
+    compensations: dict[int, Compensation] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
@@ -71,25 +94,55 @@ class Step:
                 self.progress = event.value
             case ev.AttemptFailed():
                 self._attempt(event.number, event.at).end(event.at, "failed", event.failure)
-                if event.retry_at is not None:  # else StepFailed follows
-                    self._again(event.number, event.retry_at)
+                self._again(event.number, event.retry_at, event.retry_at is None)
             case ev.AttemptLost():
                 self._attempt(event.number, event.at, event.worker).end(event.at, "lost")
-                self._again(event.number, None)
-            case ev.StepCompleted():
+                self._again(event.number, None, event.final)
+            case ev.StepCompleted() | ev.TransactionCommitted():
                 self._settle(StepStatus.COMPLETED, event.at, "completed")
-                self.result, self.failure = event.result, None
+                self.result, self.failure, self.effect = event.result, None, None
             case ev.StepFailed():
                 self._settle(StepStatus.FAILED, event.at, "failed", event.failure)
-                self.failure = event.failure
+                self.failure, self.effect = event.failure, event.effect
             case ev.StepCancelled() if not self.settled:
                 self._settle(StepStatus.CANCELLED, event.at, "cancelled")
+            case ev.StepSkipped():
+                self._settle(StepStatus.SKIPPED, event.at, "cancelled")
+                self.result = event.value
+            case _:
+                self._settling(event)
+
+    def _settling(self, event: Event) -> None:
+        """What handlers and people say of it, from its last attempt to its end; a person may have it tried again."""
+        match event:
+            case ev.CompensateStarted() if not self.settled:
+                self.status, known = StepStatus.COMPENSATING, self.compensations.get(event.cycle)
+                if known is None or known.outcome == "lost":
+                    self.compensations[event.cycle] = Compensation(event.cycle, event.at, event.worker or None)
+            case ev.CompensateEnded():
+                call = self.compensations.setdefault(event.cycle, Compensation(event.cycle, event.at, None))
+                call.ended_at, call.outcome = event.at, event.outcome  # type: ignore[assignment]
+                call.failure, call.note = event.failure, event.note
+                if event.outcome == "retry" and not self.settled:
+                    self.status, self.retry_at, self.spent = StepStatus.RETRYING, event.retry_at, False
+            case ev.StepInDoubt() if not self.settled:
+                self.status, self.task, self.doubted_at = StepStatus.IN_DOUBT, None, event.at
+                self.failure, self.effect = event.failure, event.effect
+            case ev.StepResolved() if self.status is StepStatus.IN_DOUBT:
+                self.status = StepStatus.RUNNING  # until its end is recorded
+            case ev.StepRetried() if self.status is StepStatus.FAILED:
+                self.status, self.spent, self.failure, self.effect = StepStatus.RETRYING, False, None, None
+            case _:
+                pass
 
     def place(self, task: TaskRow) -> None:
         """Take in the task row that the step has; an older one than the events says nothing new."""
-        latest, number = self.latest, attempts_of(task)
+        latest, number, call = self.latest, attempts_of(task), call_of(task)
         claimed = task.worker is not None
-        if self.settled or (latest is not None and number < latest.number):
+        if self.settled or (latest is not None and number < latest.number and call is None):
+            return
+        if call is not None:
+            self._called(task, call)
             return
         if claimed and latest is not None and number == latest.number and latest.outcome is not None:
             return  # it was read before the attempt was reported
@@ -101,41 +154,64 @@ class Step:
         elif number:
             self.status, self.retry_at = StepStatus.RETRYING, task.due_at
 
+    def _called(self, task: TaskRow, call: str) -> None:
+        """The task is no attempt, but a call of its check or compensate."""
+        if not self.spent or self.status is StepStatus.IN_DOUBT:
+            return  # it was read before that was over
+        self.task = task
+        if call == "compensate":
+            self.status = StepStatus.COMPENSATING
+
     def _begin(self, number: int, at: int, worker: str | None) -> None:
         if number not in self.attempts:
             self.attempts[number] = Attempt(number, at, worker or None)
             if not self.settled:
-                self.status, self.retry_at = StepStatus.RUNNING, None
+                self.status, self.retry_at, self.spent = StepStatus.RUNNING, None, False
 
     def _attempt(self, number: int, at: int, worker: str = "") -> Attempt:
         return self.attempts.setdefault(number, Attempt(number, at, worker or None))
 
-    def _again(self, number: int, retry_at: int | None) -> None:
-        if not self.settled and max(self.attempts) == number:
+    def _again(self, number: int, retry_at: int | None, final: bool) -> None:
+        if self.settled or max(self.attempts) != number:
+            return
+        if final:
+            self.status, self.retry_at, self.spent, self.task = StepStatus.RUNNING, None, True, None
+        else:
             self.status, self.retry_at = StepStatus.RETRYING, retry_at
 
     def _settle(self, status: StepStatus, at: int, outcome: AttemptOutcome, failure: Failure | None = None) -> None:
-        self.status, self.retry_at, self.task = status, None, None
+        self.status, self.retry_at, self.task, self.spent = status, None, None, False
         if (latest := self.latest) is not None:
             latest.end(at, outcome, failure)
 
 
 @dataclass(slots=True)
 class Folded:
-    """A run's history, folded. ``timers`` are those that are open; ``last`` is the newest event."""
+    """A run's history, folded. ``timers`` are those that are open; ``last`` is the newest event.
+
+    ``end`` is how it ended, also of a run that is rolled back later: it is ``reopened`` until it has ended again.
+    """
 
     started: ev.RunStarted | None = None
     steps: dict[str, Step] = field(default_factory=dict)
     timers: dict[str, ev.TimerSet] = field(default_factory=dict)
     blocked: ev.RunBlocked | None = None
-    cancel: ev.CancelRequested | None = None
+    cancel: ev.CancelRequested | ev.FailRequested | ev.RunTerminated | None = None
     expired: bool = False  # its own deadline has passed
     end: RunEnd | None = None
+    undone: ev.RunUndone | None = None
+    reopened: bool = False
+    acted: bool = False  # a person's word waits for the run's holder
+    undos: dict[str, ev.UndoStarted | ev.UndoFailed] = field(default_factory=dict)  # the latest of each entry
+    chain: Chain = field(default_factory=Chain)
+    outside: Outside = field(default_factory=Outside)
     last: Event | None = None
 
     def apply(self, event: Event) -> None:
         """Take in one event."""
         self.last = event
+        self.chain.apply(event)
+        self.outside.apply(event)
         match event:
             case ev.RunStarted():
                 self.started = event
@@ -143,20 +219,42 @@ class Folded:
                 self.blocked = event
             case ev.RunUnblocked():
                 self.blocked = None
-            case ev.CancelRequested():
-                self.cancel = event
-            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled():
-                self.end = event
+            case ev.RunTerminated(seq=0):
+                self.cancel, self.acted = event, True  # it ends when its holder has looked
+            case ev.CancelRequested() | ev.FailRequested():
+                self.cancel, self.blocked = event, None  # what is broken is not needed any more
+                self._act(event)
+            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated():
+                self.end, self.reopened = event, False
+            case ev.RunUndone():
+                self.undone, self.reopened = event, False
             case ev.TimerSet() | ev.TimerFired() | ev.TimerCancelled():
                 self._time(event)
+            case ev.UndoStarted() | ev.UndoFailed():
+                self.undos[event.entry] = event
             case ev.StepScheduled(position=position):
                 step = Step(position, event.step, event.input, event.elsewhere, event.at)
                 step = self.steps.setdefault(position, step)
                 step.elsewhere = event.elsewhere  # once scheduled it may still move
             case _:
+                self._act(event)
                 known = self.steps.get(getattr(event, "position", ""))
                 if known is not None:
                     known.apply(event)
+
+    def _act(self, event: Event) -> None:
+        """What a person has done about a run that stands, or is over."""
+        if isinstance(event, FROM_OUTSIDE):
+            self.acted = self.acted or event.seq == 0
+            if isinstance(event, ev.RunReleased) and self.blocked is not None and self.blocked.reason in CODE_REASONS:
+                self.blocked = None  # it is tried again
+        if not isinstance(event, OF_PEOPLE):
+            return
+        if isinstance(event, (ev.RollbackStarted, ev.EntrySettled)) and self.end is not None:
+            self.reopened = True
+        if self.blocked is not None and self.blocked.reason == Reason.PAST_PIVOT:
+            self.blocked = None
+        self.acted = self.acted or event.seq == 0
 
     def _time(self, event: ev.TimerSet | ev.TimerFired | ev.TimerCancelled) -> None:
         match event:
@@ -166,6 +264,23 @@ class Folded:
                 self.expired = True
             case _:
                 self.timers.pop(event.position, None)
+
+
+OF_PEOPLE = (
+    ev.CancelRequested, ev.FailRequested, ev.StepResolved, ev.StepRetried, ev.StepSkipped, ev.UndoRetried,
+    ev.UndoSkipped, ev.EntrySettled, ev.RollbackAbandoned, ev.RollbackStarted,
+)  # fmt: skip
+"""What a person's command puts down for a run that goes on, or is opened again."""
+
+
+FROM_OUTSIDE = (ev.SignalReceived, ev.VoteCast, ev.GateDecided, ev.RunReleased)
+"""What a run that stands goes on for."""
+
+
+def call_of(task: TaskRow) -> str | None:
+    """Which handler of its step a task is to call: ``check`` or ``compensate``; None: it is an attempt."""
+    found: str | None = loads(task.spec).get("call") if '"call"' in task.spec else None
+    return None if found == "attempt" else found
 
 
 def attempts_of(task: TaskRow) -> int:

@@ -12,13 +12,25 @@ from typing import Any
 from pydantic import BaseModel
 
 from squidmesh.core import events as ev
+from squidmesh.core.chain import Chain
 from squidmesh.core.deterministic import instant
 from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure
 from squidmesh.core.payloads import mask
+from squidmesh.core.report import RollbackReport, report
 from squidmesh.core.status import ENDED, RunStatus, StepStatus
 from squidmesh.ports import RunRow, TaskRow
-from squidmesh.views.folding import Attempt, AttemptOutcome, Folded, Step, folded
+from squidmesh.views.folding import (
+    Attempt,
+    AttemptOutcome,
+    CompensateOutcome,
+    Compensation,
+    Folded,
+    RunEnd,
+    Step,
+    folded,
+)
+from squidmesh.views.outside import GateView, HeldView, WaitView, gates, held, waits
 
 
 class AttemptView(BaseModel, frozen=True):
@@ -32,8 +44,23 @@ class AttemptView(BaseModel, frozen=True):
     worker: str | None = None
 
 
+class CompensationView(BaseModel, frozen=True):
+    """One call of a failing step's compensate. ``failure`` is its own; that of the step is the step's."""
+
+    cycle: int
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: CompensateOutcome | None = None
+    failure: Failure | None = None
+    note: str | None = None
+    worker: str | None = None
+
+
 class StepView(BaseModel, frozen=True):
-    """One step of a run. ``failure`` says why it failed for good; ``attempts`` have those of each try."""
+    """One step of a run. ``failure`` says why it failed for good; ``attempts`` have those of each try.
+
+    ``effect`` says what may be left of a step that has failed, or is in doubt: none, partial, unknown, applied.
+    """
 
     name: str
     position: str
@@ -43,10 +70,16 @@ class StepView(BaseModel, frozen=True):
     failure: Failure | None = None
     input: dict[str, Any] = {}
     progress: Any = None
+    effect: str | None = None
+    compensations: list[CompensationView] = []
 
 
 class RunView(BaseModel, frozen=True):
-    """One run. ``steps`` are in the order in which they were scheduled."""
+    """One run. ``steps`` are in the order in which they were scheduled, ``rollbacks`` in that of their beginning.
+
+    ``waits`` for signals and ``gates`` are those of all its life, ``held`` says who holds it now.
+    ``failure`` says why it failed, or is failing; what became of its effects, ``rollback`` says, which is the newest.
+    """
 
     run_id: str
     workflow: str
@@ -60,9 +93,12 @@ class RunView(BaseModel, frozen=True):
     result: Any = None
     failure: Failure | None = None
     steps: tuple[StepView, ...] = ()
+    waits: tuple[WaitView, ...] = ()
+    gates: tuple[GateView, ...] = ()
+    held: HeldView | None = None
     children: tuple[()] = ()
-    rollback: None = None
-    rollbacks: tuple[()] = ()
+    rollback: RollbackReport | None = None
+    rollbacks: tuple[RollbackReport, ...] = ()
     parent: str | None = None
     attributes: dict[str, Any] = {}
     created_at: datetime
@@ -83,6 +119,7 @@ def fold(row: RunRow, events: Sequence[Event], tasks: Sequence[TaskRow] = (), wa
     """
     run = folded([*events, *waiting], tasks)
     status, reason, ended_at = standing(row, run)
+    rollbacks, over = reports(run.chain, row), run.end is not None
     return RunView(
         run_id=row.run_id,
         workflow=row.workflow,
@@ -94,8 +131,13 @@ def fold(row: RunRow, events: Sequence[Event], tasks: Sequence[TaskRow] = (), wa
         priority=row.priority,
         input=mask(run.started.input) if run.started is not None else {},
         result=mask(run.end.result) if isinstance(run.end, ev.RunCompleted) else None,
-        failure=run.end.failure if isinstance(run.end, ev.RunFailed) else None,
+        failure=_failure(run),
         steps=tuple(_step(step) for step in run.steps.values()),
+        waits=waits(run.outside, over),
+        gates=gates(run.outside, over),
+        held=None if over else held(run.outside),
+        rollback=rollbacks[-1] if rollbacks else None,
+        rollbacks=rollbacks,
         parent=row.parent,
         attributes=_attributes(row.attributes),
         created_at=instant(row.created_at),
@@ -107,9 +149,15 @@ def fold(row: RunRow, events: Sequence[Event], tasks: Sequence[TaskRow] = (), wa
 def standing(row: RunRow, run: Folded) -> tuple[RunStatus, str | None, int | None]:
     """Status, reason and time of the end: the row's, unless the history has an end that the row lacks."""
     status, reason, ended_at = RunStatus(row.status), row.reason, row.ended_at
-    if run.end is not None and ended_at is None and status not in ENDED:
-        status, reason, ended_at = _status_of(run.end), None, run.end.at
+    end = run.undone or run.end
+    if end is not None and not run.reopened and ended_at is None and status not in ENDED:
+        status, reason, ended_at = _status_of(end), None, end.at
     return status, reason or (status.value if status in ENDED else None), ended_at
+
+
+def reports(chain: Chain, row: RunRow) -> tuple[RollbackReport, ...]:
+    """The reports of all rollbacks of a run, as they stand."""
+    return tuple(report(chain, rollback, row.run_id, row.workflow) for rollback in chain.rollbacks)
 
 
 def when(at: int | None) -> datetime | None:
@@ -117,7 +165,7 @@ def when(at: int | None) -> datetime | None:
     return None if at is None else instant(at)
 
 
-def _status_of(end: ev.RunCompleted | ev.RunFailed | ev.RunCancelled) -> RunStatus:
+def _status_of(end: RunEnd | ev.RunUndone) -> RunStatus:
     match end:
         case ev.RunCompleted():
             return RunStatus.COMPLETED
@@ -125,6 +173,18 @@ def _status_of(end: ev.RunCompleted | ev.RunFailed | ev.RunCancelled) -> RunStat
             return RunStatus.FAILED
         case ev.RunCancelled():
             return RunStatus.CANCELLED
+        case ev.RunTerminated():
+            return RunStatus.TERMINATED
+        case ev.RunUndone():
+            return RunStatus.UNDONE
+
+
+def _failure(run: Folded) -> Failure | None:
+    """Why it failed; while what it did is undone, its end is not recorded yet."""
+    if isinstance(run.end, ev.RunFailed):
+        return run.end.failure
+    begun = (rollback.begun for rollback in run.chain.active if run.end is None)
+    return next((told.failure for told in begun if told.cause == "failure"), None)
 
 
 def _attributes(stored: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -142,6 +202,20 @@ def _step(step: Step) -> StepView:
         failure=step.failure,
         input=mask(step.input),
         progress=mask(step.progress),
+        effect=step.effect,
+        compensations=[_compensation(step.compensations[cycle]) for cycle in sorted(step.compensations)],
+    )
+
+
+def _compensation(call: Compensation) -> CompensationView:
+    return CompensationView(
+        cycle=call.cycle,
+        started_at=instant(call.started_at),
+        ended_at=when(call.ended_at),
+        outcome=call.outcome,
+        failure=call.failure,
+        note=call.note,
+        worker=call.worker,
     )
 
 

@@ -28,6 +28,7 @@ class RunSummary(BaseModel, frozen=True):
     key: str | None = None
     status: RunStatus
     reason: str | None = None
+    rollback: str | None = None
     attributes: dict[str, Any] = {}
     created_at: datetime
     ended_at: datetime | None = None
@@ -60,6 +61,7 @@ def summarise(row: RunRow) -> RunSummary:
         key=row.key,
         status=status,
         reason=row.reason or (status.value if status in ENDED else None),
+        rollback=row.rollback,
         attributes=mask(dict(row.attributes or {})),
         created_at=instant(row.created_at),
         ended_at=None if row.ended_at is None else instant(row.ended_at),

@@ -8,33 +8,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from shlex import quote
 
-from pydantic import BaseModel
-
 from squidmesh.core import events as ev
-from squidmesh.core.deterministic import instant
 from squidmesh.core.failure import Failure
-from squidmesh.core.status import CODE_REASONS, UNSERVED, Reason, StepStatus
+from squidmesh.core.report import Action
+from squidmesh.core.status import CODE_REASONS, REASONS, UNSERVED, Reason, RunStatus, StepStatus
 from squidmesh.ports import RunRow
-from squidmesh.views.findings import Finding, Serving
+from squidmesh.views import listening, repair
+from squidmesh.views.finding import Finding, Serving
 from squidmesh.views.folding import Folded
+from squidmesh.views.listening import FROM_OUTSIDE
+from squidmesh.views.telling import at, due, sentence, since, span, step, until
 
-
-class Action(BaseModel, frozen=True):
-    """Something to do next, as Python, as a command, or both."""
-
-    python: str | None = None
-    cli: str | None = None
-    why: str
+SELF_HELP = CODE_REASONS | UNSERVED | REASONS[RunStatus.BLOCKED] | FROM_OUTSIDE
+"""Reasons for which there is something to do."""
 
 
 def summary(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding], serving: Serving) -> str:
     """What the run waits for, since when, until when, and what to do."""
     main = found[0]
     if reason is Reason.DRAINING:
-        return f"{_why_draining(run)} {_sentence(_in_flight(found))} Nothing to do."
-    told = _sentence(_told(row, run, main, serving))
-    if reason not in CODE_REASONS | UNSERVED:
+        return f"{_why_draining(run)} {sentence(_in_flight(found))} Nothing to do."
+    if reason in FROM_OUTSIDE and main.kind != "run":
+        told = sentence(listening.summary(run, main, serving.now))
+    else:
+        told = sentence(repair.summary(row, run, reason, found, serving) or _told(row, run, main, serving))
+    if reason not in SELF_HELP:
         told += " Nothing to do."
+    told += _out_of_time(row, serving.now)
     match len(found) - 1:
         case 0:
             return told
@@ -44,20 +44,23 @@ def summary(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding], 
             return f"{told} {others} other things are outstanding."
 
 
-def ended(row: RunRow, run: Folded, status: str, at: int | None) -> str:
-    """How and when a run ended."""
-    when = f" at {_at(at)}, {_span(at - row.created_at)} after its start" if at is not None else ""
-    told = f"The run is {status}{when}"
+def ended(row: RunRow, run: Folded, status: str, ended_at: int | None) -> str:
+    """How and when a run ended, and what is left of what it did, where it was not undone whole."""
+    when = f" at {at(ended_at)}, {span(ended_at - row.created_at)} after its start" if ended_at is not None else ""
     match run.end:
+        case _ if status == RunStatus.UNDONE:
+            told = f"The run had completed, and was undone{f' at {at(ended_at)}' if ended_at is not None else ''}."
         case ev.RunFailed(failure=failure):
-            return f"The run failed{when}: {failure}{failed_step(run, failure)}."
+            told = f"The run failed{when}: {failure}{failed_step(run, failure)}."
         case ev.RunCancelled(actor=actor, note=note):
-            by = f" by {actor}" if actor else ""
-            return f"The run was cancelled{by}{when}{f': {note}' if note else ''}."
+            told = f"The run was cancelled{f' by {actor}' if actor else ''}{when}{f': {note}' if note else ''}."
+        case ev.RunTerminated(actor=actor, note=note):
+            told = f"The run was terminated by {actor}{when}: {note}."
         case ev.RunCompleted():
-            return f"The run completed{when}."
+            told = f"The run completed{when}."
         case _:
-            return f"{told}."
+            told = f"The run is {status}{when}."
+    return told + repair.left_behind(run)
 
 
 def blockers(row: RunRow, run: Folded, found: Sequence[Finding], serving: Serving) -> list[str]:
@@ -67,14 +70,19 @@ def blockers(row: RunRow, run: Folded, found: Sequence[Finding], serving: Servin
         match finding.reason:
             case Reason.NO_WORKER | Reason.NO_CODE:
                 told[_unserved(row, finding, serving)] = None
+            case reason if reason in REASONS[RunStatus.PAUSED] and finding.kind != "run":
+                told[listening.blocker(run, finding)] = None
+            case reason if finding.kind == "person":
+                told[repair.blocker(run, finding)] = None
             case reason:
                 if reason in CODE_REASONS and run.blocked is not None:
                     told[run.blocked.message] = None
     return list(told)
 
 
-def actions(row: RunRow, reason: Reason, main: Finding) -> list[Action]:
+def actions(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding]) -> list[Action]:
     """What to do next, best first; empty where there is nothing to do but wait."""
+    main = found[0]
     handle = f'mesh.handle("{row.run_id}")'
     cancel = Action(python=f"{handle}.cancel()", why="ends the run, if it is not wanted any more")
     match reason:
@@ -83,57 +91,76 @@ def actions(row: RunRow, reason: Reason, main: Finding) -> list[Action]:
         case Reason.CODE_ERROR | Reason.CODE_CHANGED | Reason.CODE_MISSING | Reason.VALUE_UNDECODABLE:
             again = "a worker that comes up with other code tries the run again"
             why = f"{_mend(reason)}; {again}"
-            return [Action(python="mesh.worker()", cli="squidmesh worker MODULE", why=why), cancel]
+            now = Action(
+                python=f"{handle}.release(actor=…)",
+                cli=f"squidmesh release {row.run_id} --actor …",
+                why="tries it again now, with the code that there is",
+            )
+            return [Action(python="mesh.worker()", cli="squidmesh worker MODULE", why=why), now, cancel]
         case Reason.START_DELAYED | Reason.SLEEPING | Reason.RETRY_SCHEDULED:
             return [cancel]
+        case reason if reason in FROM_OUTSIDE:
+            return [*listening.actions(row, found), cancel]
         case Reason.COMPLETED:
-            return [Action(python=f"{handle}.result()", why="gives what it returned")]
+            result = Action(python=f"{handle}.result()", why="gives what it returned")
+            return [result, *repair.after_the_end(row, run)]
         case Reason.FAILED:
-            return [Action(python=f"{handle}.inspect()", why="shows its steps, each with its attempts")]
+            look = Action(python=f"{handle}.inspect()", why="shows its steps, each with its attempts")
+            return [look, *repair.after_the_end(row, run)]
+        case Reason.CANCELLED | Reason.TERMINATED | Reason.UNDONE:
+            return repair.after_the_end(row, run)
         case _:
-            return []
+            return repair.actions(row, run, reason, found)
 
 
 def _told(row: RunRow, run: Folded, main: Finding, serving: Serving) -> str:
-    since, until = _since(main.since), _until(main.until, serving.now)
-    what = _step(main)
+    began, due = since(main.since), until(main.until, serving.now)
+    what = step(main)
     match main.reason:
         case Reason.QUEUED:
-            return f"The run has been waiting{since} for a free thread of {_workers(main.queue, serving)}."
+            return f"The run has been waiting{began} for a free thread of {_workers(main.queue, serving)}."
         case Reason.START_DELAYED:
-            return f"The run starts {until}."
+            return f"The run starts {due}."
         case Reason.NO_WORKER | Reason.NO_CODE:
             what = what or f"the run of {row.workflow!r}"
             one = "one" if main.reason is Reason.NO_WORKER else "one that has it"
             but = f"but {_unserved(row, main, serving)}. Start {one}: {_command(row, main)}"
-            return f"{what} is due{since}, {but}"
+            return f"{what} is due{began}, {but}"
+        case Reason.STEP_RUNNING | Reason.ATTEMPT_LOST if main.call is not None:
+            return repair.called(main)
         case Reason.STEP_RUNNING:
-            return f"{what} has been running{since} on worker {main.worker}, attempt {main.attempt}."
+            return f"{what} has been running{began} on worker {main.worker}, attempt {main.attempt}."
         case Reason.STEP_QUEUED:
-            return f"{what} has been waiting{since} for a free thread of {_workers(main.queue, serving)}."
+            return f"{what} has been waiting{began} for a free thread of {_workers(main.queue, serving)}."
         case Reason.ATTEMPT_LOST:
-            lost = f"the worker of attempt {main.attempt} of {what} is gone{since}"
+            lost = f"the worker of attempt {main.attempt} of {what} is gone{began}"
             return f"{lost}; the step is tried again soon."
         case Reason.RETRY_SCHEDULED:
             why = f" ({main.failure})" if main.failure is not None else ""
-            return f"Attempt {main.attempt} of {what} failed{why}; it is tried again {until}."
+            return f"Attempt {main.attempt} of {what} failed{why}; it is tried again {due}."
         case Reason.SLEEPING:
-            return f"The run has been sleeping{since}, and goes on {until}."
+            return f"The run has been sleeping{began}, and goes on {due}."
         case reason if reason in CODE_REASONS:
             why = run.blocked.message.rstrip(".") if run.blocked is not None else reason.value
-            return f"Blocked{since}: {why}. Nothing was lost: {_mend(reason)}, and start a worker with that."
+            return f"Blocked{began}: {why}. Nothing was lost: {_mend(reason)}, and start a worker with that."
         case Reason.ADVANCING if main.worker is not None and serving.alive(main.worker):
             return f"Worker {main.worker} carries the run on."
         case Reason.ADVANCING:
-            return f"The run is about to be carried on{since}."
+            return f"The run is about to be carried on{began}."
         case reason:
             return f"The run is {row.status} ({reason.value})."
 
 
+def _out_of_time(row: RunRow, now: int) -> str:
+    """That the run's own deadline is near, or has passed and nobody has looked."""
+    told = due(row.created_at, row.deadline, now)
+    return "" if " on time" in told else told.replace(" It is", " The run as a whole is", 1)
+
+
 def _why_draining(run: Folded) -> str:
-    if run.cancel is not None:
-        by = f" by {run.cancel.actor}" if run.cancel.actor else ""
-        return f"The run was asked to cancel{by} at {_at(run.cancel.at)}."
+    if (asked := run.cancel) is not None:
+        what = {"FailRequested": "fail", "RunTerminated": "end at once"}.get(asked.kind, "cancel")
+        return f"The run was asked to {what}{f' by {asked.actor}' if asked.actor else ''} at {at(asked.at)}."
     return "The run's deadline has passed." if run.expired else "The run has failed."
 
 
@@ -143,9 +170,9 @@ def _in_flight(found: Sequence[Finding]) -> str:
         case []:
             return "It ends as soon as a worker has looked at it."
         case [one]:
-            return f"{_step(one)} is in flight and settles first."
+            return f"{step(one)} is in flight and settles first."
         case _:
-            return f"{len(steps)} steps are in flight and settle first, {_step(steps[0])} among them."
+            return f"{len(steps)} steps are in flight and settle first, {step(steps[0])} among them."
 
 
 def _unserved(row: RunRow, finding: Finding, serving: Serving) -> str:
@@ -185,43 +212,12 @@ def _mend(reason: Reason) -> str:
 
 def failed_step(run: Folded, failure: Failure) -> str:
     """Which step a run's failure came from, in brackets; empty where it came from none."""
-    for step in run.steps.values():
-        if step.status is StepStatus.FAILED and step.failure == failure:
-            return f" (step {step.name!r} at position {step.position})"
+    for failed in run.steps.values():
+        if failed.status is StepStatus.FAILED and failed.failure == failure:
+            return f" (step {failed.name!r} at position {failed.position})"
     return ""
-
-
-def _step(finding: Finding) -> str:
-    return f"step {finding.step!r} (position {finding.position})" if finding.step else ""
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _workers(queue: str | None, serving: Serving) -> str:
     count = serving.count(queue or "")
     return f"the {'worker' if count == 1 else f'{count} workers'} of queue {queue!r}"
-
-
-def _since(at: int | None) -> str:
-    return f" since {_at(at)}" if at is not None else ""
-
-
-def _until(at: int | None, now: int) -> str:
-    if at is None:
-        return "soon"
-    return f"at {_at(at)} (in {_span(at - now)})" if at > now else f"now, as was due at {_at(at)}"
-
-
-def _at(at: int) -> str:
-    return f"{instant(at):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _span(micros: int) -> str:
-    """A duration to a glance: its largest unit, or two."""
-    seconds = max(micros, 0) / 1_000_000
-    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr
 
 from squidmesh.core.commands import fan_out, gather, log, publish, race, sleep, spawn
 from squidmesh.core.deterministic import new_uuid, now, patched, rng, run_info
+from squidmesh.core.scopes import add_undo, rollback, saga
 from squidmesh.core.step import step
 from squidmesh.core.workflow import Flow, workflow
 from squidmesh.errors import GatherFailed, StepFailed, WorkflowError
@@ -92,6 +93,44 @@ def waiting() -> Flow[None]:
     yield from sleep(86_400)
 
 
+@step(name="replay.reserve")
+def reserve(seat: int) -> int:
+    raise NotImplementedError
+
+
+@reserve.undo
+def release(result: int, seat: int) -> None:
+    raise NotImplementedError
+
+
+@step(name="replay.post", irreversible=True)
+def post(letter: str) -> int:
+    raise NotImplementedError
+
+
+def forget(letter: str) -> None:
+    """What is registered as an undo."""
+
+
+@workflow(name="replay.undoing")
+def undoing() -> Flow[None]:
+    yield from reserve(1)
+    with saga("kept", commit=True):
+        yield from reserve(2)
+    first_class = saga("first class", on_irreversible="halt")
+    try:
+        with first_class:
+            yield from add_undo(forget, "a letter")
+            yield from gather([reserve(seat) for seat in (3, 4)])
+            raise WorkflowError("no berth")
+    except WorkflowError:
+        report = yield from rollback(first_class)
+        yield from log(f"{report.outcome}: {len(report.undone)} undone")
+    yield from post("a letter")
+    yield from race(reserve(5), reserve(6))
+    raise WorkflowError("no train")
+
+
 A_ORDER = {"order": Order(id="o-1", cents=4200, card=SecretStr("4242")), "express": True}
 
 RUNS: dict[str, tuple[Any, dict[str, Any], int, str]] = {
@@ -102,5 +141,6 @@ RUNS: dict[str, tuple[Any, dict[str, Any], int, str]] = {
     "failing": (failing, {}, 21, ""),
     "cancelled": (waiting, {}, 1, "cancel"),
     "past_its_deadline": (waiting, {}, 1, "deadline"),
+    "undoing": (undoing, {}, 4, ""),
 }
 """File: the workflow, its input, the seed of its outcomes, and how it is made to end."""

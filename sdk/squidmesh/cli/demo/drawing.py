@@ -13,6 +13,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from squidmesh.core.report import EntryReport, RollbackReport
 from squidmesh.core.status import StepStatus
 from squidmesh.events import (
     AttemptFailed,
@@ -29,7 +30,14 @@ from squidmesh.events import (
 from squidmesh.views.run import RunView, StepView
 
 STEPS = ("reserve", "charge", "pack", "ship")
-COLOURS = {"completed": "green", "failed": "red", "running": "cyan", "waiting": "yellow", "blocked": "red"}
+COLOURS = {
+    "completed": "green",
+    "failed": "red",
+    "running": "cyan",
+    "waiting": "yellow",
+    "undoing": "magenta",
+    "blocked": "red",
+}
 
 WITH_RESULT = 72  # characters
 
@@ -48,7 +56,8 @@ def board(runs: Mapping[str, RunView], workers: Sequence[tuple[str, int, bool]],
     dead = {name for name, _, up in workers if not up}
     for order, run in runs.items():
         steps = {step.name: step for step in run.steps}
-        cells = [_cell(steps.get(name), name_of, dead) for name in STEPS]
+        undone = {entry.position: entry.state for entry in entries(run.rollback)}
+        cells = [_cell(steps.get(name), name_of, dead, undone) for name in STEPS]
         table.add_row(order, *cells, Text(run.status, COLOURS.get(run.status, "dim")))
     line = Text("workers  ", "dim")
     for name, pid, up in workers:
@@ -56,9 +65,11 @@ def board(runs: Mapping[str, RunView], workers: Sequence[tuple[str, int, bool]],
     return Group("", table, line)
 
 
-def _cell(step: StepView | None, name_of: NameOf, dead: set[str]) -> Text:
+def _cell(step: StepView | None, name_of: NameOf, dead: set[str], undone: Mapping[str, str]) -> Text:
     if step is None:
         return Text("·", "dim")
+    if undone.get(step.position) == "undone":
+        return Text("↶ undone", "magenta")
     attempt = step.attempts[-1] if step.attempts else None
     name = name_of(attempt.worker) if attempt is not None else ""
     again = f" ×{len(step.attempts)}" if len(step.attempts) > 1 else ""
@@ -111,10 +122,34 @@ def table_of_runs(runs: Sequence[RunView], name_of: NameOf, width: int) -> Rende
             Text(str(len(attempts)), "yellow" if len(attempts) > len(run.steps) else ""),
             "" if took is None else f"{took:.1f} s",
             ", ".join(dict.fromkeys(name_of(attempt.worker) for attempt in attempts)),
-            Text(str(run.result or run.failure or ""), "dim"),
+            Text(str(run.result or (run.failure and run.failure.message) or ""), "dim"),
         )
         table.add_row(*cells[: len(table.columns)])
     return Group("", Rule("Runs", align="left", style="dim"), table)
+
+
+def table_of_rollback(run: RunView) -> RenderableType:
+    """What became of each step of a run that failed, in the order in which it was undone."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading, justify in (("step", "left"), ("it is", "left"), ("calls", "right"), ("after", "right")):
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("what it had given")
+    for entry in entries(run.rollback):
+        after = "" if entry.at is None else f"{(entry.at - run.created_at).total_seconds():.2f} s"
+        calls = Text(str(entry.attempts), "yellow" if entry.attempts > 1 else "")
+        state = Text(entry.state, "magenta" if entry.state == "undone" else "red")
+        table.add_row(entry.step, state, calls, after, Text(_short(entry.result), "dim"))
+    heading = f"Rollback of {run.key}: {run.rollback.outcome if run.rollback else None}"
+    return Group("", Rule(heading, align="left", style="dim"), table)
+
+
+def entries(report: RollbackReport | None) -> Sequence[EntryReport]:
+    """All entries of a report, in the order in which they were settled."""
+    if report is None:
+        return ()
+    lists = (report.undone, report.irreversible, report.failed, report.unaccounted, report.skipped)
+    settled = [entry for entries in lists for entry in entries]
+    return [*sorted(settled, key=lambda entry: (entry.at is None, entry.at)), *report.pending]
 
 
 def table_of_history(run: RunView, history: Sequence[Event], name_of: NameOf) -> RenderableType:
@@ -171,8 +206,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def what_next(folder: Path, python: str, squidmesh: str) -> Sequence[tuple[str, str]]:
-    """What to do and the command for it, in the order in which to type them."""
+def what_next(folder: Path, python: str, squidmesh: str, undone: str) -> Sequence[tuple[str, str]]:
+    """What to do and the command for it, in the order in which to type them. ``undone`` is the key of an order."""
+    report = f'from orders import mesh; print(mesh.find("{undone}").inspect().rollback)'
     look = r'from orders import mesh; print(*mesh.list(), sep="\n")'
     return (
         ("Go where all of this happened", f"cd {folder}"),
@@ -180,4 +216,5 @@ def what_next(folder: Path, python: str, squidmesh: str) -> Sequence[tuple[str, 
         ("Start one more order, and kill it in the middle", f"{python} orders.py & sleep 3; kill -9 $!"),
         ("Let a worker go on with it (Ctrl-C ends the worker)", f"{squidmesh} worker orders"),
         ("See the runs", f"{python} -c '{look}'"),
+        (f"See what became of {undone}", f"{python} -c '{report}'"),
     )

@@ -14,10 +14,15 @@ from squidmesh.events import (
     AttemptLost,
     AttemptStarted,
     CheckpointSaved,
+    EntrySettled,
     Event,
+    RollbackEnded,
+    RollbackStarted,
     RunCompleted,
     RunFailed,
+    StepFailed,
     StepScheduled,
+    UndoFailed,
 )
 
 
@@ -47,21 +52,37 @@ class News:
             case CheckpointSaved(value=list() as packed):
                 self._progress[place] = len(packed)
             case AttemptFailed(failure=failure, retry_at=int() as retry_at, at=at):
-                pause = (retry_at - at) / 1e6
-                return "yellow", f"{order}: {step} failed ({_why(failure)}), again in {pause:.1f} s"
+                return "yellow", f"{order}: {step} failed ({_why(failure)}), again in {(retry_at - at) / 1e6:.1f} s"
             case AttemptLost(worker=worker, number=number):
                 return "red", f"{order}: attempt {number} of {step} was lost with worker {self._worker(worker)}"
             case AttemptStarted(worker=worker, number=number) if number > 1:
                 begins = f"attempt {number} of {step} begins on worker {self._worker(worker)}"
                 done = self._progress.get(place)
                 return "cyan", f"{order}: {begins}" + (f", with {done} packed already" if done else "")
+            case StepFailed(failure=failure):
+                return "red", f"{order}: {step} failed for good ({_why(failure)})"
             case RunCompleted():
                 return "green", f"{order}: completed"
-            case RunFailed(failure=failure):
-                return "red", f"{order}: failed: {failure}"
+            case RunFailed():
+                return "red", f"{order}: failed"
             case _:
-                pass
+                return self._undoing(order, event)
         return None
+
+    def _undoing(self, order: str, event: Event) -> tuple[str, str] | None:
+        step = self._steps.get((order, getattr(event, "entry", "")), "")
+        match event:
+            case RollbackStarted():
+                return "magenta", f"{order}: what was done for it is undone now, newest first"
+            case UndoFailed(failure=failure, retry_at=int() as retry_at, at=at):
+                pause = (retry_at - at) / 1e6
+                return "yellow", f"{order}: the undo of {step} failed ({_why(failure)}), again in {pause:.1f} s"
+            case EntrySettled(state=state):
+                return "magenta", f"{order}: {step} is {state}"
+            case RollbackEnded(outcome=outcome):
+                return "magenta", f"{order}: the rollback is {outcome}"
+            case _:
+                return None
 
 
 def _why(failure: Failure) -> str:

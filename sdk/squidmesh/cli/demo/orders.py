@@ -3,7 +3,8 @@
     python orders.py                # one more order, run in this process
     squidmesh worker orders         # a worker process for them
 
-Each step is stored before it runs and after. Whatever dies in between, another worker goes on from there.
+Each step is stored before it runs and after. Whatever dies in between, another worker goes on from there. An order
+that fails is undone, newest first, by what stands below each of its steps.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ class Order(BaseModel):
     id: str
     items: list[str]
     cents: int
+    town: str = "Lisbon"
+
+
+class NoCourier(Exception):
+    pass
 
 
 @workflow
@@ -31,7 +37,7 @@ def fulfil(order: Order, bank: str) -> Flow[str]:
     yield from reserve(order.items)
     receipt = yield from charge(order.id, order.cents, bank)
     parcel = yield from pack(order.items)
-    return (yield from ship(parcel, receipt))
+    return (yield from ship(parcel, receipt, order.town))
 
 
 @step
@@ -40,11 +46,22 @@ def reserve(items: list[str]) -> int:
     return len(items)
 
 
-@step(retry=Retry(max_attempts=5, initial=0.5))
+@reserve.undo
+def release(reserved: int, items: list[str]) -> None:
+    time.sleep(0.2)
+
+
+@step(retry=Retry(max_attempts=5, initial=0.5), undo_retry=Retry(max_attempts=10, initial=0.5))
 def charge(order_id: str, cents: int, bank: str) -> str:
     """Every attempt sends the same Idempotency-Key: asked twice, the bank charges once."""
     answer = http.post(f"{bank}/charges", json={"order": order_id, "cents": cents})
     return str(answer.json()["receipt"])
+
+
+@charge.undo
+def refund(receipt: str, order_id: str, cents: int, bank: str) -> None:
+    """The bank is as busy as ever: an undo is tried again too, and under a key of its own."""
+    http.post(f"{bank}/refunds", json={"receipt": receipt, "cents": cents})
 
 
 @step
@@ -58,9 +75,16 @@ def pack(items: list[str]) -> list[str]:
     return packed
 
 
-@step
-def ship(parcel: list[str], receipt: str) -> str:
+@pack.undo
+def unpack(packed: list[str], items: list[str]) -> None:
+    time.sleep(0.3 * len(packed))
+
+
+@step(irreversible=True, idempotent=True)  # what is on its way does not come back; asked twice, the courier comes once
+def ship(parcel: list[str], receipt: str, town: str) -> str:
     time.sleep(0.1)
+    if town == "Atlantis":
+        raise NoCourier(f"no courier goes to {town}")
     return f"{len(parcel)} items sent, {receipt}"
 
 

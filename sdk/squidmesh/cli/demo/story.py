@@ -1,4 +1,4 @@
-"""What happens in the demo, and when: two workers, five orders, one kill, and the end.
+"""What happens in the demo, and when: two workers, five orders, one kill, one order that fails, and the end.
 
 The rule of this file: it starts, watches and kills; what the workers make of that is theirs.
 """
@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from squidmesh.cli.demo.bank import Bank
-from squidmesh.cli.demo.drawing import board, table_of_history, table_of_runs, what_next
+from squidmesh.cli.demo.drawing import board, table_of_history, table_of_rollback, table_of_runs, what_next
 from squidmesh.cli.demo.news import News
 from squidmesh.cli.demo.processes import NotUp, WorkerProcesses, embedded_only
 from squidmesh.events import AttemptLost
@@ -40,6 +40,8 @@ BASKETS = {
     "o-4": ["chart", "compass", "rope"],
     "o-5": ["barometer", "rope"],
 }
+LOST, LOST_BASKET, LOST_TOWN = "o-6", ["diving bell"], "Atlantis"
+"""The order that comes while the dead worker is mourned, and for which there is no courier."""
 PATIENCE = 60.0  # seconds until something is clearly wrong
 LOOK_EVERY = 0.1  # seconds
 
@@ -59,11 +61,11 @@ def tell() -> int:
     mesh: Mesh = orders.mesh
     began = time.monotonic()
     workers = WorkerProcesses(folder, "AB")
-    story = Story(console, mesh, workers, began)
+    story = Story(console, mesh, workers, orders, began)
     try:
         story.say("", "two worker processes are starting")
         with mesh, Bank() as bank, workers:
-            story.start(orders, bank.url)
+            story.start(bank.url)
             done = story.watch()
     except NotUp as error:
         console.print(Text(str(error), "red"), soft_wrap=True)
@@ -71,7 +73,7 @@ def tell() -> int:
     with mesh:
         story.end()
     console.print("", Rule("What to type next", align="left", style="dim"))
-    for told, command in what_next(folder, _command("python", sys.executable), _command("squidmesh", _script())):
+    for told, command in what_next(folder, _command("python", sys.executable), _command("squidmesh", _script()), LOST):
         console.print(Text(told, "dim"))
         console.print(Text(f"  {command}", "bold"), soft_wrap=True)  # never broken: it is to be copied
     return 0 if done else 1
@@ -79,25 +81,32 @@ def tell() -> int:
 
 @dataclass(slots=True)
 class Story:
-    """The demo while it runs: the handles of its orders by their ids, and who was killed at which order."""
+    """The demo while it runs: the handles of its orders by their ids, and at which order the kill was.
+
+    ``orders`` is the module that the workers serve, ``bank`` the address of the bank.
+    """
 
     console: Console
     mesh: Mesh
     workers: WorkerProcesses
+    orders: Any
     began: float
+    bank: str = ""
     handles: dict[str, Handle[Any]] = field(default_factory=dict)
     killed_at: str | None = None
     letters: dict[str, str] = field(default_factory=dict)
 
-    def start(self, orders: Any, bank: str) -> None:
+    def start(self, bank: str) -> None:
+        self.bank = bank
         pids = " and ".join(f"{process.name} (pid {process.pid})" for process in self.workers.all)
         self.say("", f"workers {pids} are up")
-        calls = [
-            orders.fulfil(orders.Order(id=name, items=items, cents=1_900 * len(items)), bank)
-            for name, items in BASKETS.items()
-        ]
+        calls = [self._order(name, items) for name, items in BASKETS.items()]
         self.handles = dict(zip(BASKETS, self.mesh.start_many(calls, keys=list(BASKETS)), strict=True))
         self.say("", f"{len(calls)} orders are started: reserve, charge, pack, ship")
+
+    def _order(self, name: str, items: list[str], town: str = "Lisbon") -> Any:
+        order = self.orders.Order(id=name, items=items, cents=1_900 * len(items), town=town)
+        return self.orders.fulfil(order, self.bank)
 
     def watch(self) -> bool:
         """Look until all orders have ended; kill one worker meanwhile. Whether all of them ended."""
@@ -124,6 +133,9 @@ class Story:
         """What the database has of it, from the public interface alone."""
         runs = [self.mesh.handle(run.run_id).inspect() for run in reversed(self.mesh.list().items)]
         self.console.print(table_of_runs(runs, self.name_of, self.console.width))
+        for run in runs:
+            if run.rollback is not None:
+                self.console.print(table_of_rollback(run))
         histories = {run.run_id: self.mesh.handle(run.run_id).history() for run in runs}
         lost = [run for run in runs if any(isinstance(event, AttemptLost) for event in histories[run.run_id])]
         chosen = max(lost or runs, key=lambda run: run.key == self.killed_at)
@@ -165,6 +177,8 @@ class Story:
             self.say("bold red", f"{deed} ({packed} of {items} items)")
             lease = f"{self.mesh.settings.lease:g} s after its last sign"
             self.say("dim", f"what it held is anybody's when its lease is over, {lease}")
+            self.handles[LOST] = self.mesh.start(self._order(LOST, LOST_BASKET, LOST_TOWN), key=LOST)
+            self.say("", f"{LOST} is started: a {LOST_BASKET[0]} for {LOST_TOWN}, where no courier goes")
             return
 
     @contextmanager

@@ -1,0 +1,65 @@
+"""What the engine needs from outside: a store, a doorbell and a clock.
+
+The rule of this package: values and protocols only. The engine knows these and no SQL, the store knows rows and no
+workflow rules, and neither knows a broker. Times are integer microseconds since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from squidmesh.ports.bells import Bell, BellKind, Clock, Doorbell
+from squidmesh.ports.rows import (
+    Append,
+    Appended,
+    Capability,
+    Claimed,
+    Due,
+    DueSchedule,
+    HistoryRow,
+    InboxRow,
+    Join,
+    LostTasks,
+    NewRun,
+    NewTask,
+    Outcome,
+    Reported,
+    RunChange,
+    RunFilter,
+    RunRow,
+    ScheduleChange,
+    ScheduleRow,
+    TaskRow,
+    TickRow,
+    WorkerRow,
+)
+from squidmesh.ports.store import Store, Transaction
+
+__all__ = [
+    "Append",
+    "Appended",
+    "Bell",
+    "BellKind",
+    "Capability",
+    "Claimed",
+    "Clock",
+    "Doorbell",
+    "Due",
+    "DueSchedule",
+    "HistoryRow",
+    "InboxRow",
+    "Join",
+    "LostTasks",
+    "NewRun",
+    "NewTask",
+    "Outcome",
+    "Reported",
+    "RunChange",
+    "RunFilter",
+    "RunRow",
+    "ScheduleChange",
+    "ScheduleRow",
+    "Store",
+    "TaskRow",
+    "TickRow",
+    "Transaction",
+    "WorkerRow",
+]
