@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from squidmesh import Flow, GiveUp, InvalidPayload, sleep, step, workflow
+from squidmesh import Flow, GiveUp, sleep, step, workflow
 from squidmesh import events as ev
 from squidmesh.core.deterministic import instant
 from squidmesh.core.status import ENDED
@@ -428,7 +428,7 @@ def test_what_was_under_way_when_the_code_was_changed_is_not_forgotten_by_a_roll
         mesh.drain()
         report = handle.inspect().rollback
         assert deployed == ["other code"] * 2  # tried again, under the same key: that is how its effect becomes known
-        assert [entry.step for entry in report.undone][0] == "crash_saga_before_deploy"
+        assert report.undone[0].step == "crash_saga_before_deploy"
         assert report.outcome == "clean"
 
 
