@@ -16,6 +16,7 @@ OURS = "squidmesh"
 COLUMNS = (
     ("steps_per_s", "steps/s", "{:,.0f}"),
     ("starts_per_s", "starts/s", "{:,.0f}"),
+    ("undos_per_s", "undos/s", "{:,.0f}"),
     ("ms_per_step", "ms a step", "{:.3f}"),
     ("p50_ms", "p50 ms", "{:.1f}"),
     ("p99_ms", "p99 ms", "{:.1f}"),

@@ -12,7 +12,7 @@ from squidmesh.testing import VirtualMesh
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def mesh(request: pytest.FixtureRequest) -> Iterator[VirtualMesh]:
-    url: Any = "sqlite://" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    url: Any = "sqlite://" if request.param == "sqlite" else request.getfixturevalue("emptied_postgres_url")
     with VirtualMesh(url) as made:
         yield made
 

@@ -1,36 +1,16 @@
 """One store per test, on each kind of database."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from squidmesh.ports import Clock
 from squidmesh.store import SqlStore, open_store
-from squidmesh.store.tables import metadata
-from tests.servers import fresh_database
 
 from .support import HandClock
 
 Open = Callable[..., SqlStore]
-
-
-@pytest.fixture(scope="session")
-def _one_postgres(postgres_server: Any, _postgres_template: str) -> Iterator[Engine]:
-    with fresh_database(postgres_server.url, _postgres_template) as url:
-        engine = create_engine(url)
-        yield engine
-        engine.dispose()
-
-
-@pytest.fixture
-def emptied_postgres_url(_one_postgres: Engine) -> str:
-    """One database for all, emptied before each: making one takes longer than most of these tests."""
-    with _one_postgres.begin() as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(table.delete())
-    return _one_postgres.url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(params=["file", "memory", "postgres"])

@@ -1,6 +1,6 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
-from tests.benchmarks.measures import fan_out, latency, sequential, starts, w10
+from tests.benchmarks.measures import fan_out, latency, sequential, starts, undo, w10
 from tests.benchmarks.measures.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -9,6 +9,7 @@ MEASURES: tuple[Measure, ...] = (
     *latency.MEASURES,
     *fan_out.MEASURES,
     *starts.MEASURES,
+    *undo.MEASURES,
 )
 
 __all__ = ["MEASURES", "Measure"]

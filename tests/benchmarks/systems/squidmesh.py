@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from squidmesh import Mesh
+from squidmesh import Handle, Mesh
 from tests.benchmarks import workflows
 from tests.benchmarks.machine import Servers
 from tests.benchmarks.postgres import APPLICATION, copy_of
@@ -25,6 +25,7 @@ class SquidMesh:
         self._mesh = mesh
         self.database: str | None = database
         self.pids = pids
+        self._undone: Handle[None]
         self._looking = psycopg.connect(database, autocommit=True, application_name=APPLICATION)
 
     def sequences(self, runs: int, steps: int) -> None:
@@ -42,8 +43,15 @@ class SquidMesh:
     def start_many(self, runs: int) -> None:
         self.sequences(runs, 10)
 
+    def undo(self, steps: int) -> None:
+        self._undone = self._mesh.start(workflows.undone(steps, PAYLOAD))
+
+    def undo_seconds(self) -> float:
+        times = {event.kind: event.at for event in self._undone.history()}
+        return (times["RollbackEnded"] - times["RollbackStarted"]) / 1e6
+
     def finished(self) -> int:
-        query = "SELECT count(*) FROM squidmesh_runs WHERE status = 'completed'"
+        query = "SELECT count(*) FROM squidmesh_runs WHERE ended_at IS NOT NULL"
         (count,) = self._looking.execute(query).fetchone() or (0,)
         return int(count)
 
@@ -76,6 +84,6 @@ def _make(database: str) -> None:
 SYSTEMS = (
     System(
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
-        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts"}),
+        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo"}),
     ),
 )  # fmt: skip

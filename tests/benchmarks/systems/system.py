@@ -47,6 +47,18 @@ class Session(Protocol):
         ...
 
 
+class Undoing(Session, Protocol):
+    """A system that undoes what a failed run has done."""
+
+    def undo(self, steps: int) -> None:
+        """Start one run of so many steps, which then fails, and undoes them."""
+        ...
+
+    def undo_seconds(self) -> float:
+        """How long the undoing of the latest such run took."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """A system in one of the setups it may be used in.
