@@ -13,12 +13,13 @@ from random import Random
 from typing import Any
 
 from squidmesh.core import events as ev
+from squidmesh.core.applying import DEADLINE
 from squidmesh.core.chain import Chain, Entry, Rollback
 from squidmesh.core.deciding import WHOLE
 from squidmesh.core.effects import Trait
 from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure, describe
-from squidmesh.core.interpreter import DEADLINE, INTERPRETER_VERSION, Decision, Interpreter
+from squidmesh.core.interpreter import INTERPRETER_VERSION, Decision, Interpreter
 from squidmesh.core.nodes import ATTEMPT, COMPENSATE, DOUBT, StepNode, TimerNode
 from squidmesh.core.report import RollbackReport, report
 from squidmesh.core.rollback import lost_undo
@@ -490,7 +491,7 @@ def state(live: Interpreter) -> Any:
         if isinstance(n, StepNode) else (n.position, getattr(n, "due", None))
         for n in live.open.values()
     ]  # fmt: skip
-    over = live.closing or live.ended or any(rollback.begun.cause in WHOLE for rollback in live.chain.rollbacks)
+    over = live.script.closing or live.ended or any(rollback.begun.cause in WHOLE for rollback in live.chain.rollbacks)
     awaited = live.awaiting.position if live.awaiting is not None and not over else None
     ending = live.ending.kind if live.ending is not None and not live.ended else None
     undo = live.undo and live.undo.id

@@ -66,7 +66,7 @@ def test_time_never_goes_back() -> None:
     play = Play(noting)
     play.time -= 10_000_000
     play.complete("1", 1)
-    assert play.live.time == START + 1_000
+    assert play.live.script.time == START + 1_000
 
 
 def test_run_info_tells_who_this_run_is() -> None:
@@ -84,7 +84,7 @@ def test_run_info_tells_who_this_run_is() -> None:
     ])  # fmt: skip
     end = live.take().events[-1]
     assert end == ev.RunCompleted(at=START, result=["r-9", "introspective", 3, "k", "p", {"tenant": 7}, None])
-    assert live.info.started_at == instant(START)
+    assert live.script.info.started_at == instant(START)
 
 
 def test_attributes_cannot_be_changed_by_one_turn_for_the_next() -> None:

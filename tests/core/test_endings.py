@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from squidmesh.core import events as ev
+from squidmesh.core.applying import DEADLINE
 from squidmesh.core.commands import fan_out, gather, publish, race, sleep, spawn
 from squidmesh.core.deterministic import now, patched
-from squidmesh.core.interpreter import DEADLINE
 from squidmesh.core.standing import standing
 from squidmesh.core.status import Reason, RunStatus
 from squidmesh.core.workflow import Flow, workflow

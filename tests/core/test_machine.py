@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from squidmesh.core import events as ev
-from squidmesh.core.interpreter import DEADLINE
+from squidmesh.core.applying import DEADLINE
 from squidmesh.core.nodes import StepNode
 from squidmesh.core.standing import standing
 from squidmesh.core.status import RunStatus

@@ -80,8 +80,8 @@ def state(live: Interpreter) -> Any:
     ]
     awaited = live.awaiting.position if live.awaiting is not None and not live.ended else None
     ending = live.ending.kind if live.ending is not None and not live.ended else None
-    drawn = None if live.ended else (live.uuids, live.random.getstate())
-    return sorted(leaves), awaited, ending, live.ended, live.blocked, live.time, drawn
+    drawn = None if live.ended else (live.script.uuids, live.script.random.getstate())
+    return sorted(leaves), awaited, ending, live.ended, live.blocked, live.script.time, drawn
 
 
 def replayed(workflow: Workflow[..., Any], history: Sequence[Event], now: int = 0) -> tuple[Interpreter, Decision]:

@@ -7,7 +7,7 @@ from it, and checked; only what is new is kept here, until the decision takes it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from squidmesh.core import events as ev
 from squidmesh.core.broken import Broken
@@ -29,25 +29,25 @@ from squidmesh.core.nodes import (
     Group,
     Leaf,
     Node,
-    Ok,
     Outcome,
     RaceNode,
     SendNode,
     SignalNode,
     StepNode,
     TimerNode,
+    given,
 )
 from squidmesh.core.payloads import size_check
 from squidmesh.core.recorded import Recorded
 from squidmesh.core.scopes import AddUndo
 from squidmesh.core.signals import SignalSend, SignalWait
+from squidmesh.core.step import ForgottenStep, Step
 from squidmesh.core.turn import Place
 from squidmesh.errors import Cancelled, PayloadError, StepFailed
 
 _OF_A_STEP = (ev.StepScheduled, ev.UndoRegistered)
 
-if TYPE_CHECKING:
-    from squidmesh.core.step import Step
+L = TypeVar("L", bound=Leaf)
 
 
 class Asked:
@@ -59,7 +59,7 @@ class Asked:
 
     __slots__ = (
         "open", "recorded", "spawned", "new", "steps", "unneeded", "groups", "spent", "waits", "gates", "sends",
-        "unplaced", "held", "strict", "_place", "_now", "_max_payload",
+        "unplaced", "held", "strict", "_new_leaves", "_place", "_now", "_max_payload",
     )  # fmt: skip
 
     def __init__(self, place: Callable[[], Place], now: Callable[[], int], max_payload: int, strict: bool) -> None:
@@ -75,10 +75,9 @@ class Asked:
         self.gates: dict[str, GateNode] = {}  # open ones
         self.sends: dict[str, SendNode] = {}  # messages that are to be sent
         self.unplaced: dict[str, StepNode] = {}  # with a call to be made that nobody has yet
-        self.held: dict[
-            str, str
-        ] = {}  # steps whose failure a person did not let stand; beneath what it would have ended
+        self.held: dict[str, str] = {}  # steps whose failure a person did not let stand, and what it would have ended
         self.strict = strict
+        self._new_leaves: list[str] = []  # opened in the turn that goes on
         self._place, self._now, self._max_payload = place, now, max_payload
 
     def load(self, history: Iterable[Event]) -> None:
@@ -97,13 +96,13 @@ class Asked:
 
     def mark(self) -> tuple[int, int]:
         """A place to go ``back`` to, when the turn that begins here breaks."""
+        self._new_leaves.clear()
         return len(self.new), len(self.steps)
 
     def back(self, mark: tuple[int, int]) -> None:
-        for event in self.new[mark[0] :]:
-            if isinstance(event, (ev.StepScheduled, ev.TimerSet, ev.SignalAwaited, ev.GateOpened)):
-                self.open.pop(event.position, None)
-                self._put_off(event.position)
+        for position in self._new_leaves:
+            self.open.pop(position, None)
+            self._put_off(position)
         del self.new[mark[0] :], self.steps[mark[1] :]
 
     def forget(self, position: str) -> None:
@@ -164,7 +163,7 @@ class Asked:
                 assert isinstance(spawned, StepNode)
                 spawned.spawned = True
                 self.spawned[position] = spawned
-                return _given(position, Pending(position))
+                return given(position, Pending(position))
             case Pending(position=of):
                 spawned = self.spawned[of]
                 spawned.observed = True
@@ -175,13 +174,13 @@ class Asked:
                 except PayloadError as refused:
                     raise self._refused(str(refused)) from None
                 self._ask(ev.ValuePublished(position=position, name=name, value=value))
-                return _given(position, None)
+                return given(position, None)
             case Log(message=message, level=level):
                 self._ask(ev.MessageLogged(position=position, message=message, level=level))
-                return _given(position, None)
+                return given(position, None)
             case AddUndo(function=function, input=input):
                 self._ask(ev.UndoRegistered(position=position, number=1, function=function, input=input))
-                return _given(position, None)
+                return given(position, None)
             case _:
                 raise self._refused(f"{command.told()} is not a command of this version")
 
@@ -221,25 +220,22 @@ class Asked:
         else:
             assert isinstance(found, ev.StepScheduled)
             node.elsewhere, node.scheduled_seq, node.traits = found.elsewhere, found.seq, found.traits
-        self.open[position] = node
         if traits and Trait.GROUP in traits:
             self.groups[position] = node
-        return node
+        return self._opened(node)
 
     def _timer(self, command: Sleep, position: str) -> TimerNode:
         due = self._now() + round(command.duration * 1_000_000) if command.duration is not None else command.until
         assert due is not None
         found = self._ask(ev.TimerSet(position=position, due=due))
-        timer = TimerNode(position, found.due if isinstance(found, ev.TimerSet) else due)
-        self.open[position] = timer
-        return timer
+        return self._opened(TimerNode(position, found.due if isinstance(found, ev.TimerSet) else due))
 
     def _wait(self, command: SignalWait, position: str) -> SignalNode:
         due = None if command.timeout is None else self._now() + round(command.timeout * 1_000_000)
         found = self._ask(ev.SignalAwaited(position=position, name=command.signal.name, due=due))
         node = SignalNode(position, command.signal, found.due if isinstance(found, ev.SignalAwaited) else due)
-        self.open[position] = self.waits[position] = node
-        return node
+        self.waits[position] = node
+        return self._opened(node)
 
     def _send(self, command: SignalSend, position: str) -> SendNode:
         """A message is sent by the holder of the run, and on record when it was: until then it stays open."""
@@ -251,8 +247,7 @@ class Asked:
         sent = ev.SignalSent(position=position, run_id=node.run_id, name=node.name, payload=node.payload)
         if self.recorded.claim(sent, self._place) is None:
             self.sends[position] = node
-        self.open[position] = node
-        return node
+        return self._opened(node)
 
     def _gate(self, command: Gate, position: str) -> GateNode:
         due = command.due(self._now())
@@ -262,8 +257,13 @@ class Asked:
         found = self._ask(asked)
         promised = found if isinstance(found, ev.GateOpened) else asked
         node = GateNode(position, command, promised.needed, promised.due)
-        self.open[position] = self.gates[position] = node
-        return node
+        self.gates[position] = node
+        return self._opened(node)
+
+    def _opened(self, leaf: L) -> L:
+        self.open[leaf.position] = leaf
+        self._new_leaves.append(leaf.position)
+        return leaf
 
     def _ask(self, event: Any) -> Event | None:
         """What history has recorded for a command, or None: then its event is new, and part of the decision."""
@@ -291,6 +291,8 @@ class Asked:
             case TimerNode() | SignalNode() | GateNode():
                 self.emit(ev.TimerCancelled(position=node.position))
                 self.settle(node, GONE)
+            case SendNode():
+                self.settle(node, GONE)  # it was not sent
             case Group():
                 node.stop()
             case _:
@@ -339,7 +341,7 @@ class Asked:
 
         ``step``: today's definition; without one nobody can be asked.
         """
-        known: Any = step or Forgotten(scheduled.step)
+        known: Any = step or ForgottenStep(scheduled.step)
         call: Call[Any] = Call(known, scheduled.input, Options.from_json(scheduled.options))
         node = StepNode(scheduled.position, call)
         node.traits, node.stage = scheduled.traits, scheduled.call
@@ -377,17 +379,6 @@ def _leaves_nothing(node: StepNode) -> bool:
     return node.effect is Effect.NONE and not (node.failed and node.definition.compensate_handler is not None)
 
 
-class Forgotten:
-    """Stands for a step that today's code does not have."""
-
-    is_step = True
-    queue = retry = priority = max_lost = check_handler = compensate_handler = None
-    max_compensate_cycles = 0
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 _SAY_HOW = frozenset({Trait.UNDO, Trait.PURE, Trait.IRREVERSIBLE, Trait.GROUP})
 
 
@@ -397,10 +388,4 @@ def _cancelled(spawned: StepNode, position: str) -> Node:
     failure = describe(Cancelled(told))
     node = Node(position)
     node.settle(Bad(StepFailed(spawned.step, spawned.position, failure), failure))
-    return node
-
-
-def _given(position: str, value: Any) -> Node:
-    node = Node(position)
-    node.settle(Ok(value))
     return node

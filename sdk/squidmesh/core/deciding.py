@@ -60,11 +60,11 @@ def next_event(run: Interpreter) -> Event | None:
         return settled
     if (run.asked.waits or run.asked.gates) and (heard := _heard(run)) is not None:
         return heard  # also while the loser of a race is undone, beside the run
-    if run.walked and (rollback := next(iter(run.rolling), run.chain.stale())) is not None:
+    if run.ledger.walked and (rollback := next(iter(run.ledger.rolling), run.chain.stale())) is not None:
         return _moved(run, rollback)
     if run.ended:
-        return _undone(run) if run.walked else None
-    if (run.walked or run.scopes.due or run.scopes.wanted) and (begun := _rolled_back_now(run)) is not None:
+        return _undone(run) if run.ledger.walked else None
+    if (run.ledger.walked or run.scopes.due or run.scopes.wanted) and (begun := _rolled_back_now(run)) is not None:
         return begun
     return None if run.ending is None or run.open else _over(run, run.ending)
 

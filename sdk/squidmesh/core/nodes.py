@@ -63,6 +63,13 @@ class Node:
                 group.member_settled(index, outcome)
 
 
+def given(position: str, value: Any) -> Node:
+    """A node that is settled from the beginning."""
+    node = Node(position)
+    node.settle(Ok(value))
+    return node
+
+
 class StepNode(Node):
     """A step: scheduled, perhaps being tried, perhaps waiting for its next attempt."""
 

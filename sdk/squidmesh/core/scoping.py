@@ -60,11 +60,11 @@ class Scoping:
     def enter(self, scope: Saga) -> str:
         """The body enters a scope; its id."""
         run = self._run
-        if run.closing:
+        if run.script.closing:
             return ""
         self._entered += 1
         event = ev.ScopeEntered(
-            scope=str(self._entered), name=scope.name, position=str(run.count + 1),
+            scope=str(self._entered), name=scope.name, position=str(run.script.count + 1),
             parent=self.open[-1] if self.open else None, commit=scope.commit,
             on_irreversible=scope.on_irreversible, on_undo_failure=scope.on_undo_failure,
         )  # fmt: skip
@@ -78,7 +78,7 @@ class Scoping:
         """The body leaves a scope, with an error or without."""
         run, left = self._run, scope.id
         assert left is not None
-        event = ev.ScopeLeft(scope=left, position=str(run.count + 1), failed=error is not None)
+        event = ev.ScopeLeft(scope=left, position=str(run.script.count + 1), failed=error is not None)
         if error is not None:
             self.stuck = self.stuck or self.past_pivot(left, error)
         if not run.asked.recorded.scope(event, run.place):
@@ -161,7 +161,7 @@ class Scoping:
                 position = f"{position}.{next(iter(failures)) + 1}"
             case _:
                 return None
-        return position if position.partition(".")[0] == str(self._run.count) else None
+        return position if position.partition(".")[0] == str(self._run.script.count) else None
 
     def _stop_all(self, scope: str) -> None:
         run = self._run

@@ -53,7 +53,7 @@ def standing(run: Interpreter) -> Standing:
     if run.held is not None:
         return Standing(RunStatus.PAUSED, Reason.HELD, None)  # nothing is due before it is released
     due = _earlier(_earlier(timer, driven), undo)
-    halted = next((rollback.halted for rollback in run.rolling if rollback.halted is not None), None)
+    halted = next((rollback.halted for rollback in run.ledger.rolling if rollback.halted is not None), None)
     going_on = run.ending is None or run.ending.kind == "completed"
     if going_on and not run.ended:
         due = _earlier(due, run.deadline)
@@ -61,7 +61,7 @@ def standing(run: Interpreter) -> Standing:
         return Standing(RunStatus.BLOCKED, Reason(halted.reason), due)
     if doubt:
         return Standing(RunStatus.BLOCKED, Reason.STEP_IN_DOUBT, due)
-    if run.rolling:
+    if run.ledger.rolling:
         return Standing(RunStatus.UNDOING, Reason.UNDOING if undo is None else Reason.UNDO_RETRY_SCHEDULED, due)
     if not going_on:
         return Standing(RunStatus.UNDOING, Reason.DRAINING, due)

@@ -203,17 +203,17 @@ def _ended_as(live: Live) -> RunStatus:
 
 def _rollback(live: Live) -> str | None:
     """What the row says of the run's newest rollback."""
-    rollbacks = live.interpreter.chain.rollbacks if live.interpreter.walked else []
+    rollbacks = live.interpreter.chain.rollbacks if live.interpreter.ledger.walked else []
     return (rollbacks[-1].outcome or "walking") if rollbacks else None
 
 
 def _going_on(live: Live) -> RunChange | None:
     """What changes in the row of a run that is driven on: it was blocked, or its rollback begins or is over."""
     run, interpreter = live.run, live.interpreter
-    if run.status == RunStatus.RUNNING and interpreter.ending is None and not interpreter.walked:
+    if run.status == RunStatus.RUNNING and interpreter.ending is None and not interpreter.ledger.walked:
         return None  # as nearly always
     stands = Standing(RunStatus.RUNNING, None, None)
-    if interpreter.rolling:
+    if interpreter.ledger.rolling:
         stands = Standing(RunStatus.UNDOING, Reason.UNDOING, None)
     elif interpreter.ending is not None and interpreter.ending.kind != "completed":
         stands = Standing(RunStatus.UNDOING, Reason.DRAINING, None)

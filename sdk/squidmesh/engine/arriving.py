@@ -26,9 +26,9 @@ def taken_up(run: Interpreter, event: Event, wants_code: bool = False) -> Event 
         case ev.CancelRequested() | ev.FailRequested():
             return event if run.endable or run.held is not None else None
         case ev.RunTerminated():
-            return event if not run.ended or run.rolling else None
+            return event if not run.ended or run.ledger.rolling else None
         case ev.RollbackStarted(number=0):
-            asked = run.ended and not run.rolling and next(run.chain.armed(), None) is not None
+            asked = run.ended and not run.ledger.rolling and next(run.chain.armed(), None) is not None
             return replace(event, number=len(run.chain.rollbacks) + 1) if asked else None
         case ev.UndoStarted(entry=entry) | ev.UndoFailed(entry=entry) | ev.UndoCompleted(entry=entry):
             known = run.chain.entries.get(entry)
@@ -43,7 +43,7 @@ def taken_up(run: Interpreter, event: Event, wants_code: bool = False) -> Event 
         case ev.EntrySettled(entry=entry):
             return event if _left(run.chain, entry) else None
         case ev.RollbackAbandoned():
-            return event if any(rollback.halted is not None for rollback in run.rolling) else None
+            return event if any(rollback.halted is not None for rollback in run.ledger.rolling) else None
         case ev.StepResolved(position=position):
             node = run.open.get(position)
             return event if isinstance(node, StepNode) and node.stage == DOUBT else None

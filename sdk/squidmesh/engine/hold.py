@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from squidmesh.core import events as ev
 from squidmesh.core import nodes
+from squidmesh.core.applying import DEADLINE, is_over
 from squidmesh.core.codec import decode, decode_rows
-from squidmesh.core.deciding import WHOLE
 from squidmesh.core.effects import Trait
 from squidmesh.core.events import Event
 from squidmesh.core.gates import decisive
-from squidmesh.core.interpreter import BODY_OVER, DEADLINE, Interpreter
+from squidmesh.core.interpreter import Interpreter
 from squidmesh.core.nodes import COMPENSATE, GateNode, Leaf, SignalNode, StepNode, TimerNode
 from squidmesh.core.rollback import lost_undo
 from squidmesh.core.settling import lost
@@ -82,7 +82,7 @@ def _wake(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interpreter
     """The run's interpreter, kept or made anew, with all that is durable and all that has arrived."""
     run = claimed.run
     news = decode_rows([(row.seq, row.events) for row in claimed.history])
-    if kept is not None and any(map(_over, news)):  # its body would go on, of which others have seen the end
+    if kept is not None and any(map(is_over, news)):  # its body would go on, of which others have seen the end
         kept[0].close()
         kept, news = None, _whole(worker, run.run_id)
     interpreter, length = kept or (_fresh(worker, run.workflow, run.version, run.run_id), 0)
@@ -95,7 +95,7 @@ def _wake(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interpreter
         known = news if kept is None else _whole(worker, run.run_id)
         live.interpreter = _fresh(worker, run.workflow, run.version, run.run_id)
         live.interpreter.replay([*known, *live.pending], worker.engine.clock.now())
-    if kept is None and live.interpreter.rolling:
+    if kept is None and live.interpreter.ledger.rolling:
         _undone_elsewhere(worker, live)
     _lost(worker, live)
     return live
@@ -110,11 +110,6 @@ def _undone_elsewhere(worker: Worker, live: Live) -> None:
 
 def _whole(worker: Worker, run_id: str) -> list[Event]:
     return decode_rows([(row.seq, row.events) for row in worker.engine.store.history(run_id)])
-
-
-def _over(event: Event) -> bool:
-    """Whether nothing of the body is needed after it."""
-    return isinstance(event, BODY_OVER) or (isinstance(event, ev.RollbackStarted) and event.cause in WHOLE)
 
 
 def _fresh(worker: Worker, workflow: str, version: int, run_id: str) -> Interpreter:
@@ -164,7 +159,7 @@ def _lost(worker: Worker, live: Live) -> None:
         if isinstance(node, StepNode) and node.running and not node.elsewhere:
             spent = node.lost + 1 > most_lost(worker, node)
             learn(worker, live, [_lost_attempt(node, now, spent)])
-    for rollback in live.interpreter.rolling:
+    for rollback in live.interpreter.ledger.rolling:
         for entry in map(live.interpreter.chain.entries.get, rollback.planned or ()):
             if entry is not None and entry.running:
                 learn(worker, live, [lost_undo(entry, now, worker.engine.settings.max_lost)])
