@@ -28,6 +28,7 @@ from squidmesh.core.nodes import SendNode, StepNode
 from squidmesh.core.standing import Standing, standing
 from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import children, inline, placing
+from squidmesh.engine.continuing import chain_of
 from squidmesh.engine.hold import drained_by, fire, fold, hold, hold_next, learn, unblocked
 from squidmesh.engine.linking import link
 from squidmesh.engine.live import Live
@@ -54,6 +55,7 @@ ENDED_AS: dict[str, RunStatus] = {
     "RunFailed": RunStatus.FAILED,
     "RunCancelled": RunStatus.CANCELLED,
     "RunTerminated": RunStatus.TERMINATED,
+    "RunContinued": RunStatus.CONTINUED,
 }
 
 
@@ -179,7 +181,9 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     """What becomes of the run's row when it is let go now."""
     now = worker.engine.clock.now()
     if decision.ended:
-        return RunChange(status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live))
+        return RunChange(
+            status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live), chain=chain_of(live)
+        )
     if (blocked := decision.blocked) is not None:
         if blocked.reason == Reason.PAST_PIVOT:  # other code would not help
             if live.interpreter.told is None or live.interpreter.told.message != blocked.message:
@@ -245,7 +249,7 @@ def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | N
         learn(worker, live, [started])
     recorded = live.pending
     over = change.status if change is not None and change.ended_at is not None else None
-    told = children.told(live, recorded, over)
+    told = children.told(worker.engine, live, recorded, over)
     if not (recorded or live.taken or change or placed.tasks or placed.joins):
         return Appended(accepted=True, pinged=False)  # a check, by a holder that has learnt nothing: it only reads
     append = Append(
@@ -259,7 +263,7 @@ def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | N
         return Appended(accepted=False, pinged=False)
     if wrote.accepted:
         live.recorded(worker.engine, recorded)
-        live.pending, live.taken, live.fresh = [], [], []
+        live.pending, live.taken, live.fresh, live.passed = [], [], [], []
         follow.extend(placed.bells)
         if told is not children.NOBODY:
             children.ring(worker, told, follow)

@@ -196,6 +196,10 @@ _RUNS = f""", nr AS ({NEW_RUNS.replace("#source#", f"f, {NEW_VALUES}")}
     SELECT a.id, 1, 0, a.events::json FROM f, unnest(:ids::uuid[], :firsts::text[]) AS a(id, events)
 )"""
 
+_MET = """, sr AS (
+    UPDATE squidmesh_schedule_runs AS s SET run_id = (:ids::uuid[])[1] FROM f WHERE s.run_id = f.id
+)"""
+
 _LETTERS = """, m AS MATERIALIZED (
     SELECT m.* FROM f, unnest(
         :receivers::uuid[], :letter_kinds::text[], :letter_keys::text[], :letters::text[], :opens::text[]
@@ -251,6 +255,7 @@ def whole(append: Append, *, final: bool = False, leased: bool = False) -> str:
         _TASKS if append.tasks else "",
         _JOINS if append.joins else "",
         _RUNS if append.runs else "",
+        _MET if append.change is not None and append.change.chain is not None and append.runs else "",
         _LETTERS if append.letters else "",
         "\nSELECT pinged FROM f",
     ]

@@ -194,6 +194,8 @@ def _append(statements: Statements, append: Append) -> Appended | None:
         for run in append.runs:
             if not _start(statements, run):
                 raise KeyTaken
+        if append.runs and append.change is not None and append.change.chain is not None:
+            statements.change(_MET, run_id=append.run_id, successor=append.runs[0].run_id)
         for letter in append.letters:
             _deliver(statements, letter)
     return wrote
@@ -317,6 +319,7 @@ SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollb
 WHERE id = :run_id
 RETURNING ended_at
 """  # not `ended_at IS NULL`: beside a column that is NOT NULL, SQLite 3.40 takes that for false
+_MET = "UPDATE squidmesh_schedule_runs SET run_id = :successor WHERE run_id = :run_id"
 _TAKE = "DELETE FROM squidmesh_inbox WHERE run_id = :run_id AND id IN (SELECT value FROM json_each(:taken))"
 _TASK = """
 INSERT INTO squidmesh_tasks (
