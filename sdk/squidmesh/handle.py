@@ -27,11 +27,13 @@ from squidmesh.engine.rerun import rerun
 from squidmesh.engine.sending import signal as send
 from squidmesh.engine.undoing import rollback
 from squidmesh.errors import RunBlocked, RunCancelled, RunFailed, RunNotFound, RunTerminated, RunUndone
-from squidmesh.ports import RunRow, Store
+from squidmesh.ports import RunRow, Store, TaskRow
 from squidmesh.views.explanation import Explanation, explain
 from squidmesh.views.folding import folded
+from squidmesh.views.graph import Graph, graph
 from squidmesh.views.published import NEVER, published
 from squidmesh.views.run import RunView, fold, reports
+from squidmesh.views.timeline import TimelineEntry, timeline
 from squidmesh.views.wording import failed_step
 
 if TYPE_CHECKING:
@@ -80,18 +82,29 @@ class Handle(Generic[T_co]):
     def __await__(self) -> Generator[Any, None, T_co]:
         return asyncio.to_thread(self.result).__await__()
 
-    def inspect(self) -> RunView:
-        """The run with its steps and their attempts, and its rollbacks, as fresh as the database."""
-        row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
-        history = self.history()
-        return fold(row, history, tasks, unfolded(history, inbox))
+    def inspect(self, history: bool = False) -> RunView:
+        """The run with its steps and their attempts, and its rollbacks, as fresh as the database.
+
+        :param history: with its events, as JSON.
+        """
+        row, tasks, recorded, waiting = self._facts()
+        return fold(row, recorded, tasks, waiting, self._engine.clock.now(), history)
 
     def explain(self) -> Explanation:
         """Why the run is where it is, and what to do next."""
-        row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
-        workers, now, history = self._store.workers(), self._engine.clock.now(), self.history()
-        waiting = unfolded(history, inbox)
-        return explain(row, [*history, *waiting], tasks, workers, now, inbox=len(waiting))
+        row, tasks, recorded, waiting = self._facts()
+        workers, now = self._store.workers(), self._engine.clock.now()
+        return explain(row, [*recorded, *waiting], tasks, workers, now, inbox=len(waiting))
+
+    def graph(self) -> Graph:
+        """The run as nodes and edges, as it happened: sequence, parallel branches, children, scopes, undos."""
+        row, tasks, recorded, waiting = self._facts()
+        return graph(row, [*recorded, *waiting], tasks)
+
+    def timeline(self) -> list[TimelineEntry]:
+        """The run along time: attempts, waits, undos, and times it stood still, by when they began."""
+        row, tasks, recorded, waiting = self._facts()
+        return timeline(row, [*recorded, *waiting], tasks)
 
     def history(self) -> list[Event]:
         """All recorded events of the run, in order."""
@@ -305,6 +318,12 @@ class Handle(Generic[T_co]):
         if row is None:
             raise RunNotFound(self.run_id)
         return row
+
+    def _facts(self) -> tuple[RunRow, list[TaskRow], list[Event], list[Event]]:
+        """Its row, its tasks, its history, and what waits to be folded into that; the history is read last."""
+        row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
+        history = self.history()
+        return row, tasks, history, unfolded(history, inbox)
 
     def _arrived(self) -> list[Event]:
         """What waits to be folded into the history."""

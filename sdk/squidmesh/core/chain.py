@@ -99,6 +99,14 @@ class Entry:
                 return True
 
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether a rollback has left it behind, and nobody has answered for it."""
+        if (done := self.settled) is not None:
+            return done.by is None and done.state in ("irreversible", "failed", "unaccounted")
+        return self.failed is not None
+
+
 @dataclass(slots=True)
 class Scope:
     id: str

@@ -17,9 +17,11 @@ from squidmesh.core.report import Action
 from squidmesh.core.status import CODE_REASONS, ENDED, REASONS, UNSERVED, Reason, RunStatus, fits
 from squidmesh.ports import RunRow, TaskRow, WorkerRow
 from squidmesh.views import wording
+from squidmesh.views.deadlines import DeadlineView, deadlines
 from squidmesh.views.finding import Finding, Kind, Serving
 from squidmesh.views.findings import find
 from squidmesh.views.folding import Folded, folded
+from squidmesh.views.prospects import Prospects, prospects
 from squidmesh.views.run import standing, when
 from squidmesh.views.walking import walking
 
@@ -53,16 +55,20 @@ class Place(BaseModel, frozen=True):
 class Explanation(BaseModel, frozen=True):
     """Why a run is where it is. ``waiting_on`` has all that it waits for, what ``reason`` names first.
 
-    ``blockers`` will not go by themselves; ``code`` is where broken code is; ``evidence`` has the recorded
-    facts that this rests on.
+    ``blockers`` will not go by themselves; ``code`` is where broken code is; ``deadlines`` are those that are open, the
+    run's own first; ``prospects`` say what undoing it, or running it again, would meet; ``evidence`` has the recorded
+    facts that this rests on. What each reason means is in ``docs/reasons.md``.
     """
 
+    schema_version: int = 1
     status: RunStatus
     reason: Reason
     summary: str
     waiting_on: list[Waiting] = []
     blockers: list[str] = []
     code: Place | None = None
+    deadlines: list[DeadlineView] = []
+    prospects: Prospects = Prospects()
     next_actions: list[Action] = []
     evidence: dict[str, Any] = {}
 
@@ -101,6 +107,8 @@ def explain(
         waiting_on=[_waiting(finding) for finding in found],
         blockers=wording.blockers(row, run, found, serving),
         code=_place(run, reason),
+        deadlines=[deadline for deadline in deadlines(row, run, now, None) if deadline.open],
+        prospects=prospects(run, status),
         next_actions=wording.actions(row, run, reason, found),
         evidence=_evidence(row, run, inbox) | {"workers": serving.count(found[0].queue or row.queue)},
     )
@@ -112,6 +120,7 @@ def _ended(row: RunRow, run: Folded, status: RunStatus, at: int | None, inbox: i
         status=status,
         reason=reason,
         summary=wording.ended(row, run, status, at),
+        prospects=prospects(run, status),
         next_actions=wording.actions(row, run, reason, [Finding(reason, "run", row.workflow)]),
         evidence=_evidence(row, run, inbox),
     )
