@@ -344,7 +344,8 @@ def test_a_view_is_frozen_and_comes_back_from_its_json() -> None:
 def test_the_json_of_a_view_keeps_its_form() -> None:
     view = fold(row(), numbered(started(), scheduled(), begun(), ev.StepCompleted(at=at(3), position="1", result=1)))
     assert json.loads(view.model_dump_json()) == {
-        "schema_version": 1, "run_id": RUN, "workflow": "checkout", "version": 2, "key": "o-1", "status": "running", "reason": None,
+        "schema_version": 1, "run_id": RUN, "workflow": "checkout", "version": 2, "key": "o-1",
+        "status": "running", "reason": None,
         "queue": "default", "priority": 0, "input": {}, "result": None, "failure": None,
         "steps": [{
             "name": "charge", "position": "1", "status": "completed", "result": 1, "failure": None, "input": {},

@@ -98,7 +98,6 @@ class Entry:
             case _:
                 return True
 
-
     @property
     def orphaned(self) -> bool:
         """Whether a rollback has left it behind, and nobody has answered for it."""

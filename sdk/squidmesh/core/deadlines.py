@@ -15,7 +15,7 @@ SOON_MOST: Final = 86_400_000_000
 
 
 class DeadlineState(StrEnum):
-    """``due_soon``: the last tenth of its time has begun, and no more than a day is left. ``overdue``: it has passed."""
+    """``due_soon``: the last tenth of its time has begun, no more than a day is left. ``overdue``: it passed."""
 
     ON_TIME = "on_time"
     DUE_SOON = "due_soon"

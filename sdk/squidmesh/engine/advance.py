@@ -165,9 +165,7 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     """What becomes of the run's row when it is let go now."""
     now = worker.engine.clock.now()
     if decision.ended:
-        return RunChange(
-            status=_ended_as(live), ended_at=now, rollback=_rollback(live), orphans=_orphans(live)
-        )
+        return RunChange(status=_ended_as(live), ended_at=now, rollback=_rollback(live), orphans=_orphans(live))
     if (blocked := decision.blocked) is not None:
         if blocked.reason == Reason.PAST_PIVOT:  # other code would not help
             if live.interpreter.told is None or live.interpreter.told.message != blocked.message:
@@ -211,7 +209,11 @@ def _rollback(live: Live) -> str | None:
 
 def _orphans(live: Live) -> int | None:
     """How many effects the run's rollbacks have left that nobody has answered for."""
-    return sum(entry.orphaned for entry in live.interpreter.chain.entries.values()) if live.interpreter.ledger.walked else None
+    return (
+        sum(entry.orphaned for entry in live.interpreter.chain.entries.values())
+        if live.interpreter.ledger.walked
+        else None
+    )
 
 
 def _going_on(live: Live) -> RunChange | None:
@@ -227,9 +229,7 @@ def _going_on(live: Live) -> RunChange | None:
     if run.status == stands.status and (stands.reason is None or run.reason == stands.reason):
         return None
     live.run = dataclasses.replace(run, status=stands.status.value, reason=stands.reason, code=None)
-    return RunChange(
-        status=stands.status, reason=stands.reason, rollback=_rollback(live), orphans=_orphans(live)
-    )
+    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live), orphans=_orphans(live))
 
 
 def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | None, follow: list[Bell]) -> Appended:

@@ -184,8 +184,8 @@ class RunChange:
     With ``ended_at`` the run is over: no due time is kept, and its tasks, joins and inbox rows are removed. But what
     is in the inbox and was not ``taken`` must be looked at first: such a run is let go as if a message had opened it
     again just after its end (``status`` as given, no ``ended_at``, due now), and ``Appended.pinged`` says so.
-    ``rollback`` is the outcome of the newest rollback, or "walking", ``orphans`` how many effects its rollbacks have left
-    that nobody has answered for; None leaves what is there.
+    ``rollback`` is the outcome of the newest rollback, or "walking", ``orphans`` how many effects its rollbacks have
+    left that nobody has answered for; None leaves what is there.
     """
 
     status: str

@@ -148,7 +148,7 @@ def counts(database: Database, wanted: RunFilter) -> list[tuple[str, str, int]]:
 
 
 _Part = tuple[str, str]
-"""Common tables (empty: none), and the select of ids that stands on them. Limits are in the text: they make the plan."""
+"""Common tables (empty: none), and the select of ids that stands on them; limits are in the text: they make plans."""
 
 
 def _newest(dialect: str, wanted: RunFilter, asked: _Asked, limit: int) -> _Part:
@@ -182,7 +182,8 @@ def _by_attributes(dialect: str, wanted: RunFilter, asked: _Asked, limit: int) -
     told = asked.rest.pop(asked.rest.index(_ATTRIBUTES[dialect]))
     tables, newest = _newest(dialect, apart, asked, _NEAR)
     asked.rest.append(told)
-    near = f"SELECT r.id FROM squidmesh_runs AS r WHERE r.id IN (SELECT id FROM newest) AND {told}"
+    these = "SELECT r.* FROM newest AS n JOIN squidmesh_runs AS r ON r.id = n.id OFFSET 0"  # read first, then judged
+    near = f"SELECT r.id FROM ({these}) AS r WHERE {told}"
     wanting = f"(SELECT count(*) FROM near) < {limit:d} AND (SELECT count(*) FROM newest) = {_NEAR}"
     parts = [
         *([tables] if tables else []),

@@ -1,6 +1,6 @@
 """The chain of a run as people read it: each thing that may have to be undone, armed or settled.
 
-The rule of this file: one view an entry, in the order in which they were armed; what a rollback made of it is its state.
+The rule of this file: one view an entry, in the order they were armed in; its state is what a rollback made of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ State = Literal["armed", "running", "retrying", "undone", "irreversible", "faile
 class EntryView(BaseModel, frozen=True):
     """One entry of the chain. ``id`` is how commands name it; ``kind``: step, child, transaction or registered.
 
-    ``undoable``: an undo was there for it when it ran. ``reason`` says why it is in its ``state``, or why it would stay:
+    ``undoable``: an undo was there for it when it ran. ``reason`` says why it is in its ``state``, or would stay:
     no_undo, declared, marked, unaccounted. ``attempts`` are of its undo, ``by`` is the person who settled it.
     """
 

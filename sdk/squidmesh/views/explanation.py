@@ -33,8 +33,8 @@ class Waiting(BaseModel, frozen=True):
 
     ``kind`` says what it is: a ``worker`` for the queue ``name``; ``code`` for the workflow or step ``name``;
     the ``start`` or the next turn of the ``run``; a ``step``, a lost ``attempt`` of it, or its ``retry``; a
-    ``timer``; a ``signal``; a ``gate``, where people decide; the ``undo`` of a step; a ``person``, who must decide
-    about a step or an undo, or who holds the run.
+    ``timer``; a ``signal``; a ``gate``, where people decide; a ``child``, a run that this one has started; the
+    ``undo`` of a step; a ``person``, who must decide about a step or an undo, or who holds the run.
     """
 
     kind: Kind

@@ -14,7 +14,7 @@ from squidmesh.core.status import Reason
 from squidmesh.ports import WorkerRow
 
 Kind = Literal[
-    "run", "start", "worker", "code", "step", "attempt", "retry", "timer", "person", "undo", "signal", "gate"
+    "run", "start", "worker", "code", "step", "attempt", "retry", "timer", "person", "undo", "signal", "gate", "child"
 ]
 
 

@@ -16,7 +16,6 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from squidmesh.core import events as ev
 from squidmesh.core.chain import Rollback
 from squidmesh.core.events import Event
 from squidmesh.core.status import StepStatus
@@ -82,6 +81,16 @@ def places(position: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in position.partition(":")[0].split("."))
 
 
+def inside(graph: Graph) -> dict[str, list[str]]:
+    """The scopes around each command, by the ids of both, the outermost first; members are where their group is."""
+    around: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        if edge.kind == "scope":
+            around.setdefault(edge.target, []).append(edge.source)
+    own = (node for node in graph.nodes if node.position and node.kind not in ("scope", "rollback", "undo"))
+    return {node.id: around[top] for node in own if (top := node.position.partition(".")[0]) in around}
+
+
 class _Drawing:
     """A graph in the making. ``leaves`` are what the workflow asked for, by position."""
 
@@ -132,11 +141,12 @@ class _Drawing:
         return join.id
 
     def _join(self, position: str, ends: Sequence[str]) -> Node:
-        race = position in self.told.races
-        open_ = any(self.nodes[end].status in _OPEN for end in ends) and not self.over and not race
+        won = self.told.races.get(position)
+        open_ = any(self.nodes[end].status in _OPEN for end in ends) and not self.over
         return Node(
-            id=position, kind="race" if race else "join", name="race" if race else "gather", position=position,
-            status=f"won by {position}.{self.told.races[position] + 1}" if race else "running" if open_ else "completed",
+            id=position, position=position, kind="join" if won is None else "race",
+            name="gather" if won is None else "race",
+            status=f"won by {position}.{won + 1}" if won is not None else "running" if open_ else "completed",
         )  # fmt: skip
 
     def _leaves(self) -> Iterator[Node]:
@@ -160,14 +170,12 @@ class _Drawing:
         return "cancelled" if self.over and status == open_ else status
 
     def _scopes(self) -> None:
-        top = [position for position in self.under.get("", ())]
+        top = self.under.get("", ())
         for scope in self.told.scopes.values():
             left = self.told.left.get(scope.scope)
             status = "open" if left is None else "failed" if left.failed else "committed" if scope.commit else "left"
             node = self._node(
-                Node(
-                    id=f"scope:{scope.scope}", kind="scope", name=scope.name, position=scope.position, status=status
-                )
+                Node(id=f"scope:{scope.scope}", kind="scope", name=scope.name, position=scope.position, status=status)
             )
             first, end = places(scope.position), None if left is None else places(left.position)
             inside = (at for at in top if places(at) >= first and (end is None or places(at) < end))
@@ -185,9 +193,7 @@ class _Drawing:
             if settled is None and (entry.running or entry.retry_at is not None):
                 state = "running" if entry.running else "retrying"
             node = self._node(
-                Node(
-                    id=f"{top.id}:{entry_id}", kind="undo", name=entry.step, position=entry.position, status=state
-                )
+                Node(id=f"{top.id}:{entry_id}", kind="undo", name=entry.step, position=entry.position, status=state)
             )
             self.edges.append(Edge(source=last, target=node.id, kind="undo"))
             if entry.position in self.nodes:

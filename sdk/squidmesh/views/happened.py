@@ -1,4 +1,4 @@
-"""What happened in a run besides its steps: timers, children, messages sent, scopes, races, undos, times it stood still.
+"""What happened in a run besides its steps: timers, messages sent, scopes, races, undos, times it stood still.
 
 The rule of this file: as folding.py, it takes any events in any order, applied twice or not, and never raises.
 """
@@ -52,7 +52,7 @@ class Happened:
     continued: ev.RunContinued | None = None
     _walked: int = 0
 
-    def apply(self, event: Event) -> None:  # noqa: C901 - one flat table
+    def apply(self, event: Event) -> None:
         """Take in one event."""
         match event:
             case ev.TimerSet(position=at):

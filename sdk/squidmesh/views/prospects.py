@@ -28,8 +28,8 @@ class Affected(BaseModel, frozen=True):
 class UndoProspect(BaseModel, frozen=True):
     """What a rollback of the whole run would meet if it began now, newest first.
 
-    ``possible``: a person can ask for it (``rollback``, or ``cancel`` of a run that goes on); ``clean``: all of it would
-    be undone. ``undoable`` has an undo; ``left`` would stay, with why: no_undo, declared, marked, unaccounted.
+    ``possible``: a person can ask for it (``rollback``, or ``cancel`` of a run that goes on); ``clean``: all of it
+    would be undone. ``undoable`` has an undo; ``left`` would stay, with why: no_undo, declared, marked, unaccounted.
     ``pivot`` is the position of a completed pivot: going back behind it takes ``force``.
     """
 
@@ -43,8 +43,8 @@ class UndoProspect(BaseModel, frozen=True):
 class ReplayProspect(BaseModel, frozen=True):
     """Whether the run can be run again from its input (``rerun``).
 
-    ``possible``: it is over. ``safe``: nothing irreversible would happen twice; ``unsafe`` lists what would, and with it
-    ``rerun`` takes ``allow_irreversible=True``, an actor and a note.
+    ``possible``: it is over. ``safe``: nothing irreversible would happen twice; ``unsafe`` lists what would, and with
+    it ``rerun`` takes ``allow_irreversible=True``, an actor and a note.
     """
 
     possible: bool = False

@@ -25,7 +25,7 @@ Kind = Literal[
 
 
 class TimelineEntry(BaseModel, frozen=True):
-    """One span of a run's life. ``name`` is of the step, signal, gate or workflow; ``number`` counts attempts from 1."""
+    """One span of a run's life. ``name`` is of the step, signal, gate or workflow; ``number`` counts attempts."""
 
     schema_version: int = 1
     kind: Kind

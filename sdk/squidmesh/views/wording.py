@@ -59,7 +59,9 @@ def ended(row: RunRow, run: Folded, status: str, ended_at: int | None) -> str:
         case ev.RunCompleted():
             told = f"The run completed{when}."
         case ev.RunContinued(run_id=successor, workflow=workflow):
-            return f"The run went on as run {successor} of {workflow!r}{when}; that one has its key, result and signals."
+            return (
+                f"The run went on as run {successor} of {workflow!r}{when}; that one has its key, result and signals."
+            )
         case _:
             told = f"The run is {status}{when}."
     return told + repair.left_behind(run)
