@@ -363,8 +363,8 @@ def test_the_json_of_a_view_keeps_its_form() -> None:
         "rollback": None, "rollbacks": [], "commands": [], "deadlines": [],
         "prospects": {
             "undo": {
-                "possible": True, "clean": False, "undoable": [], "pivot": None,
-                "left": [{"step": "charge", "position": "1", "reason": "no_undo"}],
+                "possible": True, "clean": False, "undoable": 0, "left": {"no_undo": 1}, "pivot": None,
+                "first": [{"step": "charge", "position": "1", "reason": "no_undo"}],
             },
             "replay": {"possible": False, "safe": True, "unsafe": []},
         },

@@ -73,7 +73,7 @@ class Entry:
     settled: Settled | None = None
 
     def has(self, trait: Trait) -> bool:
-        return trait.value in self.traits
+        return trait in self.traits
 
     @property
     def irreversible(self) -> str | None:

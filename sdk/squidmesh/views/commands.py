@@ -39,11 +39,18 @@ _NAMES: dict[type[Event], str] = {
 }  # fmt: skip
 
 
+_CONCERNED = frozenset({
+    *_NAMES, ev.RunStarted, ev.VoteCast, ev.GateDecided, ev.RollbackStarted, ev.EntrySettled,
+})  # fmt: skip
+
+
 def commands(events: Iterable[Event]) -> Iterator[CommandView]:
     """The commands in a history, and in what waits to be folded into it."""
     asked = False  # a rollback of an operator's, which its holder takes up with an event of the same kind
     voted: set[str] = set()  # positions of approvals, which are decided by a vote
     for event in events:
+        if type(event) not in _CONCERNED:
+            continue
         match event:
             case ev.RunStarted(rerun_of=str()):
                 name = "rerun"
@@ -61,8 +68,6 @@ def commands(events: Iterable[Event]) -> Iterator[CommandView]:
                 continue
             case ev.EntrySettled(actor=str(), state="undone"):
                 name = "undo_mark_done"
-            case ev.RunUnblocked(actor=str()):
-                continue  # by a release, which has an event of its own
             case _:
                 found = _NAMES.get(type(event))
                 if found is None:

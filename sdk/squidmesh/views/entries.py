@@ -5,11 +5,10 @@ The rule of this file: one view an entry, in the order they were armed in; its s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from squidmesh.core.chain import Chain, Entry
 from squidmesh.core.deterministic import instant
@@ -38,21 +37,26 @@ class EntryView(BaseModel, frozen=True):
     at: datetime | None = None
 
 
-def entries(chain: Chain) -> Iterator[EntryView]:
+_ENTRIES = TypeAdapter(tuple[EntryView, ...])
+
+
+def entries(chain: Chain) -> tuple[EntryView, ...]:
     """All entries of a chain."""
-    for entry in chain.entries.values():
-        if not chain.covered(entry):
-            yield _view(chain, entry)
+    own = (entry for entry in chain.entries.values() if not chain.covered(entry))
+    return _ENTRIES.validate_python([_view(chain, entry) for entry in own])
 
 
-def _view(chain: Chain, entry: Entry) -> EntryView:
+def _view(chain: Chain, entry: Entry) -> dict[str, Any]:
     state, reason, by, note, at = _stands(entry)
-    scope = chain.scopes.get(entry.scope or "")
-    return EntryView(
-        id=entry.id, kind=entry.kind, step=entry.step, position=entry.position,
-        scope=scope.name if scope is not None else None, state=state, undoable=entry.undoable, reason=reason,
-        attempts=entry.attempts, by=by, note=note, at=instant(at) if at else None,
-    )  # fmt: skip
+    shown: dict[str, Any] = {
+        "id": entry.id, "kind": entry.kind, "step": entry.step, "position": entry.position, "state": state,
+        "undoable": entry.undoable, "reason": reason,
+    }  # fmt: skip
+    if entry.attempts or at:
+        shown |= {"attempts": entry.attempts, "by": by, "note": note, "at": instant(at) if at else None}
+    if entry.scope is not None and (scope := chain.scopes.get(entry.scope)) is not None:
+        shown["scope"] = scope.name
+    return shown
 
 
 def _stands(entry: Entry) -> tuple[State, str | None, str | None, str | None, int]:

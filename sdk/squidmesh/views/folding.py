@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from squidmesh.core import events as ev
-from squidmesh.core.chain import Chain
+from squidmesh.core.chain import NOTHING_TO_UNDO, Chain
 from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure
 from squidmesh.core.payloads import loads
@@ -213,8 +213,13 @@ class Folded:
 
     def apply(self, event: Event) -> None:
         """Take in one event."""
-        self.last = event
-        self.chain.apply(event)
+        self.last, kind = event, type(event)
+        if kind not in NOTHING_TO_UNDO:
+            self.chain.apply(event)
+        if kind in OF_AN_ATTEMPT:  # as most are
+            if (step := self.steps.get(event.position)) is not None:  # type: ignore[attr-defined]
+                step.apply(event)
+            return
         self.outside.apply(event)
         match event:
             case ev.RunStarted():
@@ -273,6 +278,13 @@ class Folded:
                 self.expired = True
             case _:
                 self.timers.pop(event.position, None)
+
+
+OF_AN_ATTEMPT = frozenset({
+    ev.AttemptStarted, ev.CheckpointSaved, ev.AttemptFailed, ev.AttemptLost, ev.StepCompleted, ev.StepFailed,
+    ev.TransactionCommitted,
+})  # fmt: skip
+"""What concerns nothing but its step (and the chain)."""
 
 
 OF_PEOPLE = (

@@ -51,9 +51,12 @@ class Happened:
     stood: list[Span] = field(default_factory=list)
     continued: ev.RunContinued | None = None
     _walked: int = 0
+    _calls: dict[tuple[str, int], Undo] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
-        """Take in one event."""
+        """Take in one event; most are of no concern here."""
+        if type(event) not in OF_CONCERN:
+            return
         match event:
             case ev.TimerSet(position=at):
                 self.timers.setdefault(at, Span("sleep", at, event.at, "waiting", seq=event.seq))
@@ -91,13 +94,14 @@ class Happened:
                 pass
 
     def _undo(self, event: ev.UndoStarted | ev.UndoFailed | ev.UndoCompleted) -> None:
-        known = next((u for u in reversed(self.undos) if (u.entry, u.number) == (event.entry, event.number)), None)
+        known = self._calls.get((event.entry, event.number))
         if known is None:
             position = event.entry.partition(":")[0]
             known = Undo(
                 "", position, event.at, "running", seq=event.seq, entry=event.entry, rollback=self._walked,
                 number=event.number,
             )  # fmt: skip
+            self._calls[event.entry, event.number] = known
             self.undos.append(known)
         match event:
             case ev.UndoCompleted():
@@ -115,6 +119,14 @@ class Happened:
         for span in self.stood:
             if span.end is None:
                 span.end = at
+
+
+OF_CONCERN = frozenset({
+    ev.TimerSet, ev.TimerFired, ev.TimerCancelled, ev.SignalSent, ev.ScopeEntered, ev.ScopeLeft, ev.RaceWon,
+    ev.RollbackStarted, ev.RollbackEnded, ev.UndoStarted, ev.UndoFailed, ev.UndoCompleted, ev.RunBlocked, ev.RunHeld,
+    ev.RunUnblocked, ev.CancelRequested, ev.FailRequested, ev.RunReleased, ev.RunCompleted, ev.RunFailed,
+    ev.RunCancelled, ev.RunTerminated, ev.RunContinued,
+})  # fmt: skip
 
 
 def happened(events: Iterable[Event]) -> Happened:

@@ -6,15 +6,20 @@ The rule of this file: judged by what history recorded, never by today's code, a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from pydantic import BaseModel
 
 from squidmesh.core import events as ev
 from squidmesh.core.chain import Chain, Entry, Rollback
 from squidmesh.core.effects import Trait
-from squidmesh.core.rollback import foresee, plan
+from squidmesh.core.rollback import foresee
 from squidmesh.core.status import ENDED, RunStatus, StepStatus
 from squidmesh.views.folding import Folded, Step
+
+
+SHOWN = 10
+"""Entries that are named; the rest is in the run's ``entries``."""
 
 
 class Affected(BaseModel, frozen=True):
@@ -29,22 +34,24 @@ class UndoProspect(BaseModel, frozen=True):
     """What a rollback of the whole run would meet if it began now, newest first.
 
     ``possible``: a person can ask for it (``rollback``, or ``cancel`` of a run that goes on); ``clean``: all of it
-    would be undone. ``undoable`` has an undo; ``left`` would stay, with why: no_undo, declared, marked, unaccounted.
-    ``pivot`` is the position of a completed pivot: going back behind it takes ``force``.
+    would be undone. ``undoable`` counts what has an undo, ``left`` what would stay, by why: no_undo, declared, marked,
+    unaccounted; ``first`` are the first of these. ``pivot`` is the position of a completed pivot: going back behind it
+    takes ``force``.
     """
 
     possible: bool = False
     clean: bool = True
-    undoable: list[Affected] = []
-    left: list[Affected] = []
+    undoable: int = 0
+    left: dict[str, int] = {}
+    first: list[Affected] = []
     pivot: str | None = None
 
 
 class ReplayProspect(BaseModel, frozen=True):
     """Whether the run can be run again from its input (``rerun``).
 
-    ``possible``: it is over. ``safe``: nothing irreversible would happen twice; ``unsafe`` lists what would, and with
-    it ``rerun`` takes ``allow_irreversible=True``, an actor and a note.
+    ``possible``: it is over. ``safe``: nothing irreversible would happen twice; ``unsafe`` lists the first that would,
+    and with it ``rerun`` takes ``allow_irreversible=True``, an actor and a note.
     """
 
     possible: bool = False
@@ -65,27 +72,29 @@ def prospects(run: Folded, status: RunStatus) -> Prospects:
 
 
 def _undo(chain: Chain, status: RunStatus) -> UndoProspect:
-    begun = ev.RollbackStarted(cause="operator")
-    imagined = Rollback(len(chain.rollbacks) + 1, begun, plan(chain, begun))
-    undoable: list[Affected] = []
-    left: list[Affected] = []
-    for entry in map(chain.entries.__getitem__, imagined.planned or ()):
-        reason = foresee(chain, imagined, entry)
-        if reason != "committed":
-            (undoable if reason is None else left).append(_affected(entry, reason))
-    over = status in ENDED
+    imagined = Rollback(len(chain.rollbacks) + 1, ev.RollbackStarted(cause="operator"))
+    undoable, left, first = 0, dict[str, int](), list[Affected]()
+    for entry in chain.armed():
+        reason = None if entry.scope is None and entry.undoable else foresee(chain, imagined, entry)
+        if reason is None:
+            undoable += 1
+        elif reason != "committed":
+            left[reason] = left.get(reason, 0) + 1
+            if len(first) < SHOWN:
+                first.append(_affected(entry, reason))
     walked = any(rollback.begun.cause != "scope" for rollback in chain.active)
     return UndoProspect(
         possible=bool(undoable or left) and not walked and status is not RunStatus.CONTINUED,
         clean=not left,
         undoable=undoable,
         left=left,
-        pivot=None if over else chain.past_pivot(None),
+        first=first,
+        pivot=None if status in ENDED else chain.past_pivot(None),
     )
 
 
 def _replay(run: Folded, status: RunStatus) -> ReplayProspect:
-    unsafe = list(_unsafe(run))
+    unsafe = list(islice(_unsafe(run), SHOWN))
     return ReplayProspect(possible=status in ENDED, safe=not unsafe, unsafe=unsafe)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from squidmesh.core import events as ev
 from squidmesh.core.chain import Chain
@@ -162,12 +162,12 @@ def fold(
         input=mask(run.started.input) if run.started is not None else {},
         result=mask(run.end.result) if isinstance(run.end, ev.RunCompleted) else None,
         failure=_failure(run),
-        steps=tuple(_step(step) for step in run.steps.values()),
+        steps=_STEPS.validate_python([_step(step) for step in run.steps.values()]),
         waits=waits(run.outside, over),
         gates=gates(run.outside, over),
         held=None if over else held(run.outside),
         children=tuple(map(child_view, run.children.values())),
-        entries=tuple(entries(run.chain)),
+        entries=entries(run.chain),
         rollback=rollbacks[-1] if rollbacks else None,
         rollbacks=rollbacks,
         commands=tuple(commands(known)),
@@ -232,39 +232,34 @@ def _attributes(stored: Mapping[str, Any] | None) -> dict[str, Any]:
     return shown
 
 
-def _step(step: Step) -> StepView:
-    return StepView(
-        name=step.name,
-        position=step.position,
-        status=step.status,
-        attempts=[_attempt(step.attempts[number]) for number in sorted(step.attempts)],
-        result=mask(step.result),
-        failure=step.failure,
-        input=mask(step.input),
-        progress=mask(step.progress),
-        effect=step.effect,
-        compensations=[_compensation(step.compensations[cycle]) for cycle in sorted(step.compensations)],
-    )
+_STEPS = TypeAdapter(tuple[StepView, ...])
+"""Makes the views of thousands of steps in one go, which takes half the time of making each."""
 
 
-def _compensation(call: Compensation) -> CompensationView:
-    return CompensationView(
-        cycle=call.cycle,
-        started_at=instant(call.started_at),
-        ended_at=when(call.ended_at),
-        outcome=call.outcome,
-        failure=call.failure,
-        note=call.note,
-        worker=call.worker,
-    )
+def _step(step: Step) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "name": step.name, "position": step.position, "status": step.status,
+        "attempts": [_attempt(step.attempts[number]) for number in sorted(step.attempts)],
+        "input": mask(step.input), "result": mask(step.result), "compensations": [],
+    }  # fmt: skip
+    if step.progress is not None:
+        shown["progress"] = mask(step.progress)
+    if step.failure is not None or step.effect is not None:
+        shown |= {"failure": step.failure, "effect": step.effect}
+    if step.compensations:
+        shown["compensations"] = [_compensation(step.compensations[cycle]) for cycle in sorted(step.compensations)]
+    return shown
 
 
-def _attempt(attempt: Attempt) -> AttemptView:
-    return AttemptView(
-        number=attempt.number,
-        started_at=instant(attempt.started_at),
-        ended_at=when(attempt.ended_at),
-        outcome=attempt.outcome,
-        failure=attempt.failure,
-        worker=attempt.worker,
-    )
+def _compensation(call: Compensation) -> dict[str, Any]:
+    return {
+        "cycle": call.cycle, "started_at": instant(call.started_at), "ended_at": when(call.ended_at),
+        "outcome": call.outcome, "failure": call.failure, "note": call.note, "worker": call.worker,
+    }  # fmt: skip
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    shown = {"number": attempt.number, "started_at": instant(attempt.started_at), "worker": attempt.worker}
+    if attempt.outcome is not None:
+        shown |= {"ended_at": when(attempt.ended_at), "outcome": attempt.outcome, "failure": attempt.failure}
+    return shown
