@@ -178,7 +178,7 @@ def broken() -> Flow[int]:
 @workflow(name="reasons.names")
 def names() -> Flow[int]:
     yield from plain(1)
-    return gone_with_the_last_deploy  # type: ignore[name-defined, no-any-return]  # noqa: F821  # pyright: ignore
+    return gone_with_the_last_deploy  # type: ignore[name-defined, no-any-return]  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
 
 
 @workflow(name="reasons.reads")
