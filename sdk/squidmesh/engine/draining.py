@@ -50,16 +50,17 @@ class _Runs:
         self._queue = queue
         self._left: Iterator[int] | None = None
         self._priority: int | None = None
-        self._went_on = False  # whether the last one had been held before
 
     def __call__(self) -> list[Bell] | None:
+        worker, queue = self._worker, self._queue
         if self._left is None:
-            self._left = iter(self._worker.engine.store.priorities(self._queue))
+            self._left = iter(worker.engine.store.priorities(queue))
             self._priority = next(self._left, None)
         while self._priority is not None:
-            live = hold_next(self._worker, self._queue, self._priority, fresh=self._went_on)
+            fresh = worker.went_on.get(queue, False)
+            live = hold_next(worker, queue, self._priority, fresh)
             if live is not None:
-                self._went_on = not self._went_on and live.run.epoch > 1
-                return drive(self._worker, live)
+                worker.went_on[queue] = not fresh and live.run.epoch > 1
+                return drive(worker, live)
             self._priority = next(self._left, None)
         return None

@@ -46,6 +46,7 @@ class Worker:
         self.stopping = False
         self.holding: set[tuple[str, int]] = set()  # runs that a thread here drives, with their epochs
         self.begun: set[tuple[str, str]] = set()  # tasks whose bodies are running here
+        self.went_on: dict[str, bool] = {}  # by queue: whether the last run that was due had begun before
         self.on_due: Callable[[int], None] | None = None
         self.called: Callable[[], bool] = lambda: False  # whether a bell for some run waits for a thread here
         self._queues = tuple(queues) if queues is not None else None
