@@ -17,7 +17,7 @@ from squidmesh.core.calls import Command
 from squidmesh.core.deciding import Ending
 from squidmesh.core.deterministic import RunInfo, instant
 from squidmesh.core.failure import failure_of
-from squidmesh.core.nodes import Bad, Group, Node, Ok, StepNode
+from squidmesh.core.nodes import Bad, ChildNode, Group, Node, Ok, StepNode
 from squidmesh.core.payloads import secrets_in, size_check
 from squidmesh.core.report import RollbackReport
 from squidmesh.core.scopes import RollbackScope, Saga
@@ -56,6 +56,7 @@ class Script:
         """The run begins: its input is decoded, and the body runs to its first command."""
         self.time = max(event.at, event.start_at or 0)
         self.run.start_at, self.run.deadline = event.start_at, event.deadline
+        self.run.asked.queue, self.run.asked.depth = event.queue, event.depth
         self._secrets = secrets_in(event.input)
         self.info = RunInfo(
             run_id=self.run_id, workflow=event.workflow, version=event.version, key=event.key, parent=event.parent,
@@ -130,7 +131,7 @@ class Script:
                     else:
                         self.awaiting = self.run.asked.node(value, position)
             match self.awaiting.outcome:
-                case Ok(given) if not isinstance(self.awaiting, (StepNode, Group)):
+                case Ok(given) if not isinstance(self.awaiting, (StepNode, ChildNode, Group)):
                     turn = self._body.send(given)  # answered at once: spawn, publish, log
                 case _:
                     return None

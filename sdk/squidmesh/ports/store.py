@@ -85,6 +85,10 @@ class Store(Protocol):
     # -- reading
     def run(self, run_id: str, connection: Any = None) -> RunRow | None: ...
     def run_by_key(self, key: str, workflow: str | None = None, connection: Any = None) -> RunRow | None: ...
+    def newest(self, chain: str) -> RunRow | None:
+        """The newest of the runs that continue one another, by the id of the first."""
+        ...
+
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
         """Newest first (id descending), those with id < ``before``."""
         ...
@@ -142,7 +146,7 @@ class Store(Protocol):
     ) -> Claimed | None:
         """Take the run of this queue and priority that is due first (SKIP LOCKED).
 
-        ``fresh``: rather one of those that became due last and have not begun yet, if there is one.
+        ``fresh``: rather the first of those that have not begun yet, if there is one.
         ``known`` is asked, with the id of the run that was taken, how many of its events the cache has. A claim whose
         answer was lost is not repeated (``StoreUnavailable``); what was taken is then found with ``held``.
         """
@@ -164,7 +168,12 @@ class Store(Protocol):
         """For the holder: forget the ping, then read the inbox. None when the run is not held any more."""
         ...
 
-    def append(self, append: Append) -> Appended: ...
+    def append(self, append: Append) -> Appended:
+        """Write an append whole, durably, or leave it.
+
+        :raises KeyTaken: a run that it starts has the key of another; nothing is written.
+        """
+        ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction on a connection of the engine's own pool, at the isolation level that it has.

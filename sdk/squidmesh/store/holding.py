@@ -16,9 +16,6 @@ from squidmesh.store.leases import ALIVE, COUNT_DOWN, LENGTH
 from squidmesh.store.messages import PING
 from squidmesh.store.rows import CODE, INBOX, RUN, codes, inbox_row, known_id, run_row
 
-NEWEST = 64
-"""Runs among which one is looked for that has not begun yet."""
-
 
 def claim(database: Database, worker: str, run_id: str, can: Capability, known: int) -> Claimed | None:
     """Take the run, and then read: a ping between the two is either seen here, or leaves a due time behind."""
@@ -164,26 +161,18 @@ _CLAIM = _TAKE.replace("#free#", "worker IS NULL AND due_at <= {now}")
 # When the answer to a claim was lost: ours now, or it may be ours already. Should another thread of this worker hold
 # it, that one is fenced off by the new epoch.
 _CLAIM_AGAIN = _TAKE.replace("#free#", "(worker IS NULL AND due_at <= {now} OR worker = :worker)")
-_DUE = f"""
-        FROM squidmesh_runs
-        WHERE queue = :queue AND priority = :priority AND due_at IS NOT NULL AND worker IS NULL AND due_at <= {{now}}
-            AND {CODE} {{in:codes}}"""
-_FIRST_DUE = f"""
-        SELECT id {_DUE}
-        ORDER BY due_at LIMIT 1 {{lock}}"""
-# What was started just now is among those that became due last, whatever else is due: so the index of what is due is
-# read from its other end, and only so far that it costs no more when there is nothing to find.
-_FIRST_FRESH = f"""
-        SELECT id FROM squidmesh_runs WHERE id = (
-            SELECT id FROM (SELECT id, status, due_at {_DUE} ORDER BY due_at DESC LIMIT {NEWEST}) AS newest
-            WHERE status = 'pending' ORDER BY due_at LIMIT 1
-        ) AND worker IS NULL {{lock}}"""
-_CLAIM_NEXT = _TAKE.replace("id = :run_id", f"id = ({_FIRST_DUE}\n    )").replace(
-    "#free#", "worker IS NULL AND due_at <= {now}"
-)
-_CLAIM_FRESH = _TAKE.replace("id = :run_id", f"id = COALESCE(({_FIRST_FRESH}\n    ), ({_FIRST_DUE}\n    ))").replace(
-    "#free#", "worker IS NULL AND due_at <= {now}"
-)
+_FIRST = f"""(
+        SELECT id FROM squidmesh_runs
+        WHERE #which# queue = :queue AND priority = :priority AND due_at IS NOT NULL AND worker IS NULL
+            AND due_at <= {{now}} AND {CODE} {{in:codes}}
+        ORDER BY #order# LIMIT 1 {{lock}}
+    )"""
+_FIRST_DUE = _FIRST.replace("#which# ", "").replace("#order#", "due_at")
+# In the order of an index of its own, which that of all that is due does not have: what waits is not passed over.
+_FIRST_FRESH = _FIRST.replace("#which#", "status = 'pending' AND").replace("#order#", "due_at, id")
+_TAKE_ONE = _TAKE.replace("#free#", "worker IS NULL AND due_at <= {now}")
+_CLAIM_NEXT = _TAKE_ONE.replace(":run_id", _FIRST_DUE)
+_CLAIM_FRESH = _TAKE_ONE.replace(":run_id", f"COALESCE({_FIRST_FRESH}, {_FIRST_DUE})")
 _EVERYTHING = """
 SELECT 0, seq, {text:events}, 0 FROM squidmesh_history WHERE run_id = :run_id AND seq > :known
 UNION ALL
