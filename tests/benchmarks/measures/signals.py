@@ -15,7 +15,7 @@ from tests.benchmarks.measures.measure import Figures, Measure, at, wait_for, wa
 from tests.benchmarks.systems.system import Meshed, Session
 
 IDLE = 0.5  # seconds
-BESIDE = 20  # runs of ten steps for each signal, where the workers are busy
+BESIDE = 10  # runs of ten steps for each signal, where the workers are busy
 
 
 def perform(session: Session, signals: int, *, idle: float, beside: int) -> Figures:
