@@ -14,6 +14,7 @@ from squidmesh.core import events as ev
 from squidmesh.core import guards
 from squidmesh.core.broken import Broken
 from squidmesh.core.calls import Command
+from squidmesh.core.continuing import ContinueAsNew, continued
 from squidmesh.core.deciding import Ending
 from squidmesh.core.deterministic import RunInfo, instant
 from squidmesh.core.failure import failure_of
@@ -56,7 +57,10 @@ class Script:
         """The run begins: its input is decoded, and the body runs to its first command."""
         self.time = max(event.at, event.start_at or 0)
         self.run.start_at, self.run.deadline = event.start_at, event.deadline
-        self.run.asked.queue, self.run.asked.depth = event.queue, event.depth
+        self.run.asked.first = event
+        if event.carried is not None:
+            self.run.asked.published |= event.carried["published"]
+            self.run.mail.keys.update(dict.fromkeys(event.carried["keys"]))
         self._secrets = secrets_in(event.input)
         self.info = RunInfo(
             run_id=self.run_id, workflow=event.workflow, version=event.version, key=event.key, parent=event.parent,
@@ -126,6 +130,8 @@ class Script:
                     self.count += 1
                     position = str(self.count)
                     self.run.scopes.place(value, position)
+                    if isinstance(value, ContinueAsNew):
+                        return self._continued(value, position)
                     if isinstance(value, RollbackScope):
                         self.awaiting = self.run.scopes.rollback(value, position)
                     else:
@@ -155,12 +161,19 @@ class Script:
             raise Broken("code_error", str(refused), self.place()) from None
         self.run.finish(Ending("completed", ev.RunCompleted(result=result)))
 
+    def _continued(self, command: ContinueAsNew, position: str) -> None:
+        try:
+            event = continued(self.run, command, position)
+        except PayloadError as refused:
+            raise Broken("code_error", f"{command.file}:{command.line}: {refused}", self.place()) from None
+        self.run.finish(Ending("continued", event))
+
     def _raised(self, error: BaseException) -> None:
         if isinstance(error, NonDeterminism):
             raise error
         if not isinstance(error, self.run.workflow.ends_on):
             place = self.place()
-            raise Broken("code_error", guards.broken_code(error, place.file, place.line), place)
+            raise Broken(guards.broken_by(error), guards.broken_code(error, place.file, place.line), place)
         self.run.no_pivot_passed(None, error)
         failure = failure_of(error, secrets=self._secrets)
         self.run.finish(Ending("failed", ev.RunFailed(failure=failure), self.run.workflow.on_failure == "undo", error))
