@@ -17,6 +17,7 @@ class StandInWorker:
     def __init__(self, *queues: str, on_hear: Callable[[Bell], object] | None = None) -> None:
         self.queues = queues or ("default",)
         self.on_due: Callable[[int], None] | None = None
+        self.called: Callable[[], bool] = lambda: False
         self.heard: list[Bell] = []
         self.heard_at: list[float] = []
         self.calls: list[str] = []

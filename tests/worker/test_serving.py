@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from squidmesh.ports import Bell, BellKind
 from squidmesh_worker import doorbell_for
 from tests.worker.standin import StandInWorker, advance, serving, stand_in_engine
 
@@ -110,3 +111,30 @@ def test_a_bell_whose_answer_fails_is_done_and_the_next_is_heard(caplog: pytest.
         worker.wait_for(1)
     assert [bell.run_id for bell in worker.heard] == ["r-3"]
     assert "the sweep will find what is due" in caplog.text
+
+
+@pytest.mark.parametrize("broker", [None, "redis"])
+def test_a_bell_for_some_run_does_not_stand_in_line_behind_many_that_say_that_work_is_due(
+    request: pytest.FixtureRequest, broker: str | None
+) -> None:
+    url = broker and request.getfixturevalue("redis_url")
+    here = doorbell_for(url, name="test")
+    client = here if url is None else doorbell_for(url, name="client")
+    go_on = threading.Event()
+    worker = StandInWorker(on_hear=lambda bell: go_on.wait(30))
+    with serving(worker, here, threads=1):
+        client.ring([Bell(BellKind.DRAIN, "default")] * 50)
+        assert worker.begun.wait(30)
+        assert not worker.called()
+        client.ring([advance("named")])
+        until = time.monotonic() + 30
+        while not worker.called() and time.monotonic() < until:
+            threading.Event().wait(0.005)
+        assert worker.called()
+        go_on.set()
+        worker.wait_until(lambda: advance("named") in worker.heard, within=30)
+        assert worker.heard.index(advance("named")) <= 2
+        assert not worker.called()
+    if client is not here:
+        client.close()
+    here.close()
