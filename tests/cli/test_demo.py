@@ -180,7 +180,7 @@ def test_what_it_says_to_type_next_works(demo: Demo, tmp_path: Path) -> None:
         assert order.status() == "running"
         with process("sh", "-c", f"exec {serve}", folder=copy) as worker:
             worker.ready_pids()
-            assert order.result(timeout=30) == "6 items sent, receipt-001"
+            assert order.result(timeout=60) == "6 items sent, receipt-001"
             worker.send(signal.SIGINT)
             assert worker.ended() == 0
         assert any(isinstance(event, AttemptLost) for event in order.history())
@@ -267,7 +267,7 @@ def pids(lines: list[str]) -> list[int]:
 
 
 def wait_until_gone(running: Process) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 30
     while left := [pid for pid in pids(running.lines) if not gone(pid)]:
         assert time.monotonic() < until, f"still there: {left}"
         time.sleep(LOOK_EVERY)

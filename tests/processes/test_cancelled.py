@@ -40,5 +40,5 @@ def test_a_cancelled_run_whose_worker_dies_ends_elsewhere(stage: Stage) -> None:
     stage.kill(first)
     stage.signal("go")
     with pytest.raises(RunCancelled):
-        handle.result(timeout=20)
+        handle.result(timeout=60)
     stage.check([handle])

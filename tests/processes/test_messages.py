@@ -56,7 +56,7 @@ def test_senseless_messages_are_put_aside(many_machines: Stage) -> None:
         client.rpush("squidmesh.default", b"\x00", b"{}", b"[1]", b'{"queue_name": 1}')
     handles = [stage.mesh.start(flows.in_line(3)), stage.mesh.start(flows.spread(10))]
     for handle in handles:
-        handle.result(timeout=30)
+        handle.result(timeout=60)
     _all_done_once(stage, handles)
     assert running.stop() == 0
 

@@ -80,8 +80,8 @@ class Process:
     def close(self) -> None:
         if self._popen.poll() is None:
             self._popen.kill()
-            self._popen.wait(10)
-        self._reader.join(10)
+            self._popen.wait(30)
+        self._reader.join(30)
         if self._popen.stdout is not None:
             self._popen.stdout.close()
 
