@@ -67,7 +67,7 @@ def test_a_step_that_kills_every_worker_fails_and_is_no_loop(stage: Stage, toget
     stage.worker("--processes", "2", "--threads", "2", ready=2)
     handle = stage.mesh.start(flows.doomed(together))
     with pytest.raises(RunFailed) as failed:
-        handle.result(timeout=40)
+        handle.result(timeout=60)
     assert "chaos_deadly" in str(failed.value)
     assert [effect.attempt for effect in stage.effects("chaos_deadly")] == [1, 2]
     history = handle.history()
@@ -86,7 +86,7 @@ def test_killed_at_any_instant_all_runs_complete(stage: Stage, seed: int) -> Non
         wait_for("the runs go on", lambda goal=goal: len(stage.effects()) >= goal or _all_ended(stage))
         stage.kill(workers.pop(0))
         workers.append(stage.worker("--threads", "4"))
-    results = [handle.result(timeout=40) for handle in handles]
+    results = [handle.result(timeout=60) for handle in handles]
     assert results == [1 + 6 + n + 2 for n in range(30)] + [sum(range(40))]
     for handle in handles:
         starts = [event for event in handle.history() if isinstance(event, AttemptStarted)]

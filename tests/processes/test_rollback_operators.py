@@ -146,7 +146,7 @@ def test_sagas_end_the_same_whatever_becomes_of_messages(
     handles = stage.mesh.start_many([flows.whole_saga("nowhere") for _ in range(6)])
     for handle in handles:
         with pytest.raises(RunFailed):
-            handle.result(timeout=40)
+            handle.result(timeout=60)
         report = handle.inspect().rollback
         assert report is not None
         assert (report.outcome, len(report.undone)) == ("clean", 9)

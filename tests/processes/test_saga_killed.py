@@ -161,7 +161,7 @@ def test_steps_that_complete_in_the_same_millisecond_are_undone_in_the_order_of_
     handles = stage.mesh.start_many([flows.many(20) for _ in range(4)])
     for handle in handles:
         with pytest.raises(RunFailed):
-            handle.result(timeout=40)
+            handle.result(timeout=60)
         done = [event.position for event in handle.history() if isinstance(event, StepCompleted)]
         undone = [event.entry for event in handle.history() if isinstance(event, UndoCompleted)]
         assert undone == done[::-1]
