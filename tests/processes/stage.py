@@ -75,6 +75,16 @@ class Stage:
         command = (sys.executable, "-m", "tests.processes.nursery", self.database, self.broker or "-")
         return self.process(*command, str(count), str(threads), says="worker ready", times=count)
 
+    def presser(self, name: str) -> Process:
+        """A process that is ready to say to runs what will stand in the file of this name."""
+        command = (sys.executable, "-m", "tests.processes.presser", self.database, self.broker or "-")
+        return self.process(*command, str(self.folder / name), says="presser ready")
+
+    def pressers(self, *names: str) -> list[Process]:
+        """Several of them, each in a process of its own."""
+        with ThreadPoolExecutor(len(names)) as all_of_them:
+            return list(all_of_them.map(self.presser, names))
+
     def process(self, *command: str, says: str, times: int = 1, cwd: Path = ROOT) -> Process:
         """A process that has said something so many times."""
         settings = {
