@@ -24,6 +24,7 @@ from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import schedules
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.ids import known_form
+from squidmesh.engine.naming import names
 from squidmesh.engine.sending import signal as send
 from squidmesh.engine.start import start
 from squidmesh.engine.wish import checked_key, storable, wish
@@ -31,6 +32,7 @@ from squidmesh.engine.worker import Worker
 from squidmesh.errors import ConfigurationError, DefinitionError, RunNotFound
 from squidmesh.handle import Handle
 from squidmesh.ports import Clock, Doorbell, RunFilter, Store
+from squidmesh.retention import export, prune
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
 from squidmesh.telemetry.logs import log_events
@@ -59,6 +61,8 @@ class Mesh:
     :param max_lost: attempts of a step that may be lost with their worker (5).
     :param max_payload: bytes that an input, a result or a checkpoint may have as JSON (1 MiB).
     :param drain_timeout: seconds that a run which is ending waits for attempts in flight (600).
+    :param retention: how long runs are kept after their end: one duration, or one for each status that is not kept for
+        ever, such as ``{"completed": timedelta(days=7)}``. Workers prune what is older. By default all are kept.
     :raises ConfigurationError: a setting or URL that cannot work.
     """
 
@@ -73,10 +77,11 @@ class Mesh:
         max_lost: int | None = None,
         max_payload: int | None = None,
         drain_timeout: float | timedelta | None = None,
+        retention: float | timedelta | Mapping[str, float | timedelta] | None = None,
     ) -> None:
         given = {
             "lease": lease, "sweep": sweep, "max_lost": max_lost, "max_payload": max_payload,
-            "drain_timeout": drain_timeout,
+            "drain_timeout": drain_timeout, "retention": retention,
         }  # fmt: skip
         self.settings = Settings.read(given)
         self.database = database or os.environ.get("SQUIDMESH_DATABASE_URL") or DEFAULT_DATABASE
@@ -327,8 +332,8 @@ class Mesh:
         if after is not None and (after := known_form(after)) is None:
             raise ValueError("after takes the .next of the page before")
         wanted = RunFilter(
-            status=_several("status", status, tuple(RunStatus)), reason=_several("reason", reason, tuple(Reason)),
-            workflow=_several("workflow", workflow), version=whole_number("list: version", version),
+            status=names("status", status, tuple(RunStatus)), reason=names("reason", reason, tuple(Reason)),
+            workflow=names("workflow", workflow), version=whole_number("list: version", version),
             key=checked_key(key), parent=parent,
             attributes=None if attributes is None else storable("attributes=", attributes),
             created_after=_instant(created_after), created_before=_instant(created_before),
@@ -337,6 +342,11 @@ class Mesh:
         rows = self.connect_engine().store.runs(wanted, limit + 1, after)
         shown = tuple(summarise(row) for row in rows[:limit])
         return Page(items=shown, next=shown[-1].run_id if len(rows) > limit else None)
+
+    # ----------------------------------------------------------------------------------------- retention
+
+    prune = prune
+    export = export
 
     # ------------------------------------------------------------------------------------------- serving
 
@@ -371,19 +381,6 @@ def _workflow_call(call: Any) -> Call[Any]:
     name = getattr(call, "name", None)
     told = f"write {name}(…) with its arguments" if name else "write checkout(order)"
     raise DefinitionError(f"start and run take the call of a workflow, not {call!r}: {told}")
-
-
-def _several(what: str, wanted: Any, known: Sequence[str] = ()) -> Sequence[str] | None:
-    """One or several names (of definitions: theirs) as a filter takes them; None is no filter."""
-    if wanted is None:
-        return None
-    several = wanted if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
-    names: list[Any] = [one if isinstance(one, str) else getattr(one, "name", one) for one in several]
-    for name in names:
-        if not isinstance(name, str) or "\0" in name or (known and name not in known):
-            one_of = f", one of {', '.join(known)}" if known else ""
-            raise ValueError(f"{what} takes a name{one_of}, or a list of them, not {name!r}")
-    return names
 
 
 def _instant(when: datetime | None) -> int | None:

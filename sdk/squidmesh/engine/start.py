@@ -44,8 +44,9 @@ def begin(engine: Engine, runs: Sequence[NewRun], connection: Any = None) -> lis
     known = _known(engine, keyed, connection)  # several are started all or none; a single one, or not
     fresh = _once([run for run in runs if run.key not in known])
     inserted = set(engine.store.start(fresh, connection))
-    if len(inserted) < len(fresh):  # a key was used before, or between the look and the insert
-        known |= _known(engine, [run for run in fresh if run.run_id not in inserted], connection)
+    while left := [run for run in fresh if run.run_id not in inserted and run.key not in known]:
+        known |= _known(engine, left, connection)  # a key was used before, or between the look and the insert
+        inserted |= set(engine.store.start([run for run in left if run.key not in known], connection))  # or pruned then
     by_key = {run.key: run.run_id for run in fresh if run.run_id in inserted} | known
     begun = [run for run in fresh if run.run_id in inserted]
     if connection is None:
@@ -90,19 +91,24 @@ def _known(engine: Engine, runs: Sequence[NewRun], connection: Any) -> dict[str 
             continue
         if row.workflow != run.workflow:
             raise KeyConflict(row.run_id, run.key, f"is of workflow {row.workflow!r}, not {run.workflow!r}")
-        _same_input(engine, row.run_id, run, connection)
-        found[run.key] = row.run_id
+        if _same_input(engine, row.run_id, run, connection):
+            found[run.key] = row.run_id
     return found
 
 
-def _same_input(engine: Engine, known: str, run: NewRun, connection: Any) -> None:
-    first = decode(engine.store.history(known, connection=connection)[0].events)[0]
+def _same_input(engine: Engine, known: str, run: NewRun, connection: Any) -> bool:
+    """Whether the run is there (it may just have been pruned), with this input. :raises KeyConflict: with another."""
+    history = engine.store.history(known, connection=connection)
+    if not history:
+        return False
+    first = decode(history[0].events)[0]
     wanted = decode(run.events)[0]
     assert isinstance(first, RunStarted)
     assert isinstance(wanted, RunStarted)
     assert run.key is not None
     if dumps(_sorted(first.input)) != dumps(_sorted(wanted.input)):
         raise KeyConflict(known, run.key, "was started with another input")
+    return True
 
 
 def _sorted(value: Any) -> Any:

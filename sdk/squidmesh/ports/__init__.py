@@ -7,6 +7,7 @@ workflow rules, and neither knows a broker. Times are integer microseconds since
 from __future__ import annotations
 
 from squidmesh.ports.bells import Bell, BellKind, Clock, Doorbell
+from squidmesh.ports.pruning import Member, Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
     Appended,
@@ -48,9 +49,12 @@ __all__ = [
     "InboxRow",
     "Join",
     "LostTasks",
+    "Member",
     "NewRun",
     "NewTask",
     "Outcome",
+    "Prunable",
+    "Record",
     "Reported",
     "RunChange",
     "RunFilter",
@@ -61,5 +65,6 @@ __all__ = [
     "TaskRow",
     "TickRow",
     "Transaction",
+    "Tree",
     "WorkerRow",
 ]

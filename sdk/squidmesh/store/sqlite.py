@@ -65,7 +65,8 @@ class Sqlite:
     def prepare(self, driver: Any) -> None:
         driver.isolation_level = None
         driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        # The first of these counts only for a file that is still empty: its free pages can be given back.
+        for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             driver.execute(f"PRAGMA {pragma}")
 
     def usable(self, driver: Any) -> bool:
