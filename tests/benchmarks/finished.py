@@ -16,7 +16,8 @@ APART = 1_000  # microseconds between the starts of two runs
 _IDS = """
 CREATE TEMP TABLE made AS
 SELECT n, at, (
-    lpad(to_hex(at / 1000), 12, '0') || '7' || lpad(to_hex(mod(at, 1000) * 4), 3, '0') || '8' || substr(md5(n::text), 1, 15)
+    lpad(to_hex(at / 1000), 12, '0') || '7' || lpad(to_hex(mod(at, 1000) * 4), 3, '0')
+    || '8' || substr(md5(n::text), 1, 15)
 )::uuid AS id
 FROM (SELECT n, %(first)s::bigint + n * %(apart)s::bigint AS at FROM generate_series(1, %(runs)s::int) AS n) AS t
 """

@@ -10,7 +10,6 @@ not deleted; it is taken away when the file is written to again.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -97,7 +96,7 @@ class Archive:
         self._secrets = secrets
         self._own = isinstance(to, (str, os.PathLike))
         self._file: Any = _appending(Path(to)) if isinstance(to, (str, os.PathLike)) else to
-        self._text = isinstance(self._file, io.TextIOBase) or "b" not in getattr(self._file, "mode", "b")
+        self._text = hasattr(self._file, "encoding")
 
     def write(self, records: Iterable[Record]) -> None:
         for record in records:

@@ -22,8 +22,8 @@ _IS_ROOT = "(r.parent IS NULL OR NOT EXISTS (SELECT 1 FROM squidmesh_runs AS p W
 _ROOTS = f"""
 SELECT {{text:id}} FROM squidmesh_runs AS r
 WHERE status = :status AND id > :after AND id < :before AND ended_at < :ended_before #workflow# AND {_IS_ROOT}
-ORDER BY id LIMIT :limit
-"""
+ORDER BY r.id LIMIT :limit
+"""  # not by `id`: that would be the text which is asked for, and no index has that
 _TREES = f"""
 WITH RECURSIVE kin(root, id) AS (
     SELECT id, id FROM squidmesh_runs WHERE id {{in:roots:uuid}}
@@ -33,8 +33,8 @@ WITH RECURSIVE kin(root, id) AS (
 SELECT {{text:root}}, {{text:id}}, ended_at, length FROM kin JOIN squidmesh_runs USING (id) ORDER BY root, id
 """
 _LOCK = """
-SELECT {text:id}, ended_at, length FROM squidmesh_runs WHERE id {in:ids:uuid} AND ended_at IS NOT NULL
-ORDER BY id {lock}
+SELECT {text:id}, ended_at, length FROM squidmesh_runs AS r WHERE id {in:ids:uuid} AND ended_at IS NOT NULL
+ORDER BY r.id {lock}
 """
 _THERE = "SELECT {text:id} FROM squidmesh_runs WHERE id {in:ids:uuid}"
 _FIRST = "00000000-0000-0000-0000-000000000000"
