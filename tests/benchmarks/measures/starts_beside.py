@@ -1,6 +1,6 @@
 """Starts one by one beside so many finished runs, against starts in the same database without them.
 
-A million by default; `SQUIDMESH_BENCHMARK_FINISHED` says another number.
+200,000 by default; `SQUIDMESH_BENCHMARK_FINISHED` says another number.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from typing import cast
 from tests.benchmarks.measures.measure import Figures, Measure
 from tests.benchmarks.systems.system import Pruning, Session
 
-RUNS = int(os.environ.get("SQUIDMESH_BENCHMARK_FINISHED", "1000000"))
-STARTS = 500
+RUNS = int(os.environ.get("SQUIDMESH_BENCHMARK_FINISHED", "200000"))
+ROUNDS = 5
 
 
 def perform(session: Session, runs: int) -> Figures:
-    without = statistics.median(_starts(session) for _ in range(5))
+    starts = 500 if runs >= 50_000 else 50
+    without = statistics.median(_starts(session, starts) for _ in range(ROUNDS))
     cast(Pruning, session).finish(runs)
-    beside = statistics.median(_starts(session) for _ in range(5))
+    beside = statistics.median(_starts(session, starts) for _ in range(ROUNDS))
     return {
-        "n": runs, "starts": 10 * STARTS, "starts_per_s": beside, "alone_starts_per_s": without,
+        "n": runs, "starts": 2 * ROUNDS * starts, "starts_per_s": beside, "alone_starts_per_s": without,
         "lowered_percent": (1 - beside / without) * 100,
     }  # fmt: skip
 
 
-def _starts(session: Session) -> float:
+def _starts(session: Session, count: int) -> float:
     began = time.perf_counter()
-    for _ in range(STARTS):
+    for _ in range(count):
         session.start()
-    return STARTS / (time.perf_counter() - began)
+    return count / (time.perf_counter() - began)
 
 
 def _warm(session: Session) -> None:
