@@ -235,3 +235,12 @@ def test_on_postgres_the_tables_are_vacuumed_one_by_one(postgres_url: str, opene
 def size(store: SqlStore) -> int:
     with store.engine.connect() as connection:
         return int(connection.execute(text("SELECT pg_relation_size('squidmesh_history')")).scalar() or 0)
+
+
+def test_a_connection_to_a_file_waits_for_no_writer(empty_sqlite_url: str, opened: Open) -> None:
+    first = opened(empty_sqlite_url)
+    first.make_ready()
+    root = ended(first, 1)
+    with first.engine.begin():  # takes the write lock
+        second = opened(empty_sqlite_url)
+        assert second.run(root) is not None
