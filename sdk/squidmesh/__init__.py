@@ -13,6 +13,8 @@ from squidmesh.core.commands import (
     sleep_until,
     spawn,
 )
+from squidmesh.core.continuing import continue_as_new
+from squidmesh.core.deferring import Deferred, defer
 from squidmesh.core.deterministic import RunInfo, discard, new_uuid, now, patched, rng, run_info
 from squidmesh.core.effects import Applied, Cleaned, NotApplied, NotNeeded, RetryStep, StillUnknown
 from squidmesh.core.failure import Failure
@@ -29,6 +31,7 @@ from squidmesh.core.workflow import Flow, Workflow, workflow
 from squidmesh.engine.pruning import Pruned
 from squidmesh.errors import (
     Cancelled,
+    ChildFailed,
     ConfigurationError,
     DeadlineExceeded,
     DefinitionError,
@@ -73,12 +76,14 @@ __all__ = [
     "Applied",
     "Call",
     "Cancelled",
+    "ChildFailed",
     "Cleaned",
     "Command",
     "ConfigurationError",
     "Cron",
     "DeadlineExceeded",
     "Decision",
+    "Deferred",
     "DefinitionError",
     "EffectUnknown",
     "EntryReport",
@@ -138,6 +143,8 @@ __all__ = [
     "add_undo",
     "approval",
     "context",
+    "continue_as_new",
+    "defer",
     "discard",
     "fan_out",
     "gather",

@@ -40,7 +40,7 @@ def prune(
     archive: Target | None = None,
     secrets: bool = False,
     vacuum: bool = False,
-    pace: float = 0.2,
+    pace: float = 0.1,
 ) -> Pruned:
     """Delete runs that have ended, whole trees of them: a run goes with its children, all of which have ended, too.
 

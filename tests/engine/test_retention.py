@@ -23,6 +23,7 @@ from squidmesh import (
     RunNotFound,
     Signal,
     WorkflowError,
+    continue_as_new,
     step,
     workflow,
 )
@@ -60,6 +61,20 @@ def waits() -> Flow[bool]:
 def opens(door: str, password: SecretStr) -> Flow[SecretStr]:
     yield from doubled(len(door))
     return password
+
+
+@workflow
+def asks_another(n: int) -> Flow[int]:
+    return (yield from pays(n))
+
+
+@workflow
+def counts_down(n: int) -> Flow[int]:
+    yield from doubled(n)
+    if n:
+        yield from continue_as_new(counts_down(n - 1))
+    yield from GO.wait()
+    return n
 
 
 def a_child(mesh: VirtualMesh, parent: Handle[Any], name: str = "pays") -> Handle[Any]:
@@ -144,6 +159,26 @@ def test_a_child_does_not_go_before_its_root(mesh: VirtualMesh) -> None:
     assert child.status() == "completed"
     assert mesh.prune(older_than=MINUTE, status="completed").runs == 0
     assert mesh.prune(older_than=MINUTE, workflow=pays).runs == 0
+
+
+def test_a_run_goes_with_the_children_that_it_called(mesh: VirtualMesh) -> None:
+    assert mesh.run(asks_another(2)) == 4
+    mesh.advance(HOUR)
+    assert mesh.prune(older_than=MINUTE, workflow=pays).runs == 0
+    assert mesh.prune(older_than=MINUTE, workflow=asks_another) == Pruned(2, 1)
+    assert left(mesh) == set()
+
+
+def test_runs_that_continue_one_another_go_together_when_the_newest_has_ended(mesh: VirtualMesh) -> None:
+    handle = mesh.start(counts_down(2), key="count")
+    mesh.advance(HOUR)
+    assert mesh.prune(older_than=MINUTE).runs == 0
+    handle.signal(GO)
+    assert handle.result() == 0
+    mesh.advance(HOUR)
+    assert mesh.prune(older_than=MINUTE, status="completed") == Pruned(3, 1)
+    assert left(mesh) == set()
+    assert mesh.find("count") is None
 
 
 def test_nonsense_is_refused_by_name(mesh: VirtualMesh) -> None:

@@ -72,6 +72,18 @@ def test_a_run_whose_parent_is_gone_is_a_root(store: SqlStore) -> None:
     assert [tree.root for tree in looked(store)] == [orphan]
 
 
+def test_runs_that_continue_one_another_are_one_tree_and_the_newest_is_its_root(store: SqlStore) -> None:
+    first = ended(store, 1, "continued", chain=nth(1))
+    second, child = ended(store, 2, "continued", chain=nth(1)), ended(store, 3, parent=nth(1))
+    assert looked(store, "continued")[0].root == second  # as long as there is no newer one
+    newest = ended(store, 4, chain=nth(1))
+    assert looked(store, "continued") == []
+    (tree,) = looked(store)
+    assert [member.run_id for member in tree.members] == [newest, first, second, child]
+    assert store.prune([tree]) == {newest}
+    assert there(store) == {}
+
+
 def test_only_roots_of_the_status_the_workflow_and_the_age_are_looked_at(clocked: SqlStore, clock: HandClock) -> None:
     old = ended(clocked, 1)
     ended(clocked, 2, "failed")

@@ -22,7 +22,7 @@ from squidmesh.engine.ids import first_id
 from squidmesh.ports import Prunable, Tree
 
 PRUNED: frozenset[RunStatus] = ENDED - {RunStatus.CONTINUED}
-"""What roots may be in. A run that was continued goes with its successors, once links of one chain are one tree."""
+"""What roots may be in. A run that was continued goes with its successors, the newest of which is the root."""
 
 BATCH = 0.05  # seconds that a batch should take
 FIRST, MOST = 16, 1_000  # trees in one

@@ -89,25 +89,30 @@ def _known(engine: Engine, runs: Sequence[NewRun], connection: Any) -> dict[str 
         row = engine.store.run_by_key(run.key, connection=connection)
         if row is None:
             continue
-        if row.workflow != run.workflow:
-            raise KeyConflict(row.run_id, run.key, f"is of workflow {row.workflow!r}, not {run.workflow!r}")
-        if _same_input(engine, row.run_id, run, connection):
+        wanted = decode(run.events)[0]
+        assert isinstance(wanted, RunStarted)
+        if same_start(engine, row.run_id, run.key, wanted.workflow, wanted.input, connection):
             found[run.key] = row.run_id
     return found
 
 
-def _same_input(engine: Engine, known: str, run: NewRun, connection: Any) -> bool:
-    """Whether the run is there (it may just have been pruned), with this input. :raises KeyConflict: with another."""
+def same_start(
+    engine: Engine, known: str, key: str, workflow: str, wanted: dict[str, Any], connection: Any = None
+) -> bool:
+    """Whether a run that has a key is there (it may just have been pruned), started with this workflow and input.
+
+    :raises KeyConflict: with others. Of runs that continue one another the first one's counts.
+    """
     history = engine.store.history(known, connection=connection)
     if not history:
         return False
     first = decode(history[0].events)[0]
-    wanted = decode(run.events)[0]
     assert isinstance(first, RunStarted)
-    assert isinstance(wanted, RunStarted)
-    assert run.key is not None
-    if dumps(_sorted(first.input)) != dumps(_sorted(wanted.input)):
-        raise KeyConflict(known, run.key, "was started with another input")
+    had = first.carried or {"workflow": first.workflow, "input": first.input}
+    if had["workflow"] != workflow:
+        raise KeyConflict(known, key, f"is of workflow {had['workflow']!r}, not {workflow!r}")
+    if dumps(_sorted(had["input"])) != dumps(_sorted(wanted)):
+        raise KeyConflict(known, key, "was started with another input")
     return True
 
 
@@ -133,13 +138,21 @@ def _once(runs: Sequence[NewRun]) -> list[NewRun]:
 
 def tell(engine: Engine, begun: Sequence[NewRun]) -> None:
     """Ring for runs that were committed, and let the observers know."""
+    if bells := bells_of(begun):
+        engine.doorbell.ring(bells)
+    show(engine, begun)
+
+
+def bells_of(begun: Sequence[NewRun]) -> list[Bell]:
+    """What wakes workers for runs that were committed: of many, as many as may be idle."""
     due = [run for run in begun if run.due_at <= run.created_at]
     if len(due) <= 2:
-        bells = [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
-    else:
-        bells = [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
-    if bells:
-        engine.doorbell.ring(bells)
+        return [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
+    return [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
+
+
+def show(engine: Engine, begun: Sequence[NewRun]) -> None:
+    """Let the observers know of runs that were committed."""
     if engine.observers:
         for run in begun:
             engine.observe(run.run_id, run.workflow, 1, decode(run.events))

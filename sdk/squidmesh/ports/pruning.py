@@ -1,7 +1,7 @@
 """What retention reads and takes away, as values.
 
-The rule of this file: a tree is a run that has no parent here, with all that its ``parent`` links lead to. It stays or
-goes as a whole.
+The rule of this file: a tree is a run that has no parent here, with all that ``parent`` links lead to from it, and all
+links of the chains of any of them. It stays or goes as a whole.
 """
 
 from __future__ import annotations

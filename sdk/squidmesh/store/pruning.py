@@ -13,11 +13,11 @@ from squidmesh.ports import HistoryRow, Member, Prunable, Record, Tree
 from squidmesh.store.database import CLIENT_PATIENCE, Database, Statements
 from squidmesh.store.rows import HISTORY, RUN, history_row, known_ids, run_row
 
-#: When run `r` belongs to the tree of `kin`, which is in it already. All that makes runs one tree stands here and in
-#: `_IS_ROOT`: another kind of link is another way to be linked, and another way not to be a root.
-_LINKED = "r.parent = kin.id"
-#: A run whose parent is gone is the root of what hangs on it.
-_IS_ROOT = "(r.parent IS NULL OR NOT EXISTS (SELECT 1 FROM squidmesh_runs AS p WHERE p.id = r.parent))"
+#: When run `r` belongs to the tree of `kin`, which is in it already: as a child, or as another link of its chain.
+_LINKED = "(r.parent = kin.id OR r.chain = kin.chain)"
+#: A run whose parent is gone is the root of what hangs on it. Of runs that continue one another it is the newest.
+_IS_ROOT = """(r.parent IS NULL OR NOT EXISTS (SELECT 1 FROM squidmesh_runs AS p WHERE p.id = r.parent))
+    AND (r.chain IS NULL OR NOT EXISTS (SELECT 1 FROM squidmesh_runs AS n WHERE n.chain = r.chain AND n.id > r.id))"""
 
 _ROOTS = f"""
 SELECT {{text:id}} FROM squidmesh_runs AS r
@@ -25,12 +25,13 @@ WHERE status = :status AND id > :after AND id < :before AND ended_at < :ended_be
 ORDER BY r.id LIMIT :limit
 """  # not by `id`: that would be the text which is asked for, and no index has that
 _TREES = f"""
-WITH RECURSIVE kin(root, id) AS (
-    SELECT id, id FROM squidmesh_runs WHERE id {{in:roots:uuid}}
+WITH RECURSIVE kin(root, id, chain) AS (
+    SELECT id, id, chain FROM squidmesh_runs WHERE id {{in:roots:uuid}}
     UNION
-    SELECT kin.root, r.id FROM kin JOIN squidmesh_runs AS r ON {_LINKED}
+    SELECT kin.root, r.id, r.chain FROM kin JOIN squidmesh_runs AS r ON {_LINKED}
 )
-SELECT {{text:root}}, {{text:id}}, ended_at, length FROM kin JOIN squidmesh_runs USING (id) ORDER BY root, id
+SELECT {{text:root}}, {{text:id}}, ended_at, length FROM (SELECT root, id FROM kin) AS k JOIN squidmesh_runs USING (id)
+ORDER BY root, id
 """
 _LOCK = """
 SELECT {text:id}, ended_at, length FROM squidmesh_runs AS r WHERE id {in:ids:uuid} AND ended_at IS NOT NULL

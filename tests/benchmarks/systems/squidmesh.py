@@ -72,7 +72,7 @@ class SquidMesh:
     def prune(self, rest: Callable[[float], None]) -> None:
         engine = self._mesh.connect_engine()
         wanted = pruning.wanted(engine.clock.now(), {"completed": AGE})
-        pruning.prune(engine, wanted, limit=None, dry_run=False, archive=None, pace=0.2, rest=rest)
+        pruning.prune(engine, wanted, limit=None, dry_run=False, archive=None, pace=0.1, rest=rest)
 
     def prunable(self) -> int:
         return self._count("key LIKE 'finished-%'")
