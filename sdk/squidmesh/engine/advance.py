@@ -182,8 +182,9 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     now = worker.engine.clock.now()
     if decision.ended:
         return RunChange(
-            status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live), chain=chain_of(live)
-        )
+            status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live),
+            orphans=_orphans(live), chain=chain_of(live),
+        )  # fmt: skip
     if (blocked := decision.blocked) is not None:
         if blocked.reason == Reason.PAST_PIVOT:  # other code would not help
             if live.interpreter.told is None or live.interpreter.told.message != blocked.message:
@@ -197,7 +198,7 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     dues = [now] if ready else [due for due in (stands.due, drained_by(worker, live)) if due is not None]
     return RunChange(
         status=stands.status, reason=stands.reason, release=True, due_at=min(dues, default=None),
-        rollback=_rollback(live),
+        rollback=_rollback(live), orphans=_orphans(live),
     )  # fmt: skip
 
 
@@ -225,6 +226,15 @@ def _rollback(live: Live) -> str | None:
     return (rollbacks[-1].outcome or "walking") if rollbacks else None
 
 
+def _orphans(live: Live) -> int | None:
+    """How many effects the run's rollbacks have left that nobody has answered for."""
+    return (
+        sum(entry.orphaned for entry in live.interpreter.chain.entries.values())
+        if live.interpreter.ledger.walked
+        else None
+    )
+
+
 def _going_on(live: Live) -> RunChange | None:
     """What changes in the row of a run that is driven on: it was blocked, or its rollback begins or is over."""
     run, interpreter = live.run, live.interpreter
@@ -238,7 +248,7 @@ def _going_on(live: Live) -> RunChange | None:
     if run.status == stands.status and (stands.reason is None or run.reason == stands.reason):
         return None
     live.run = dataclasses.replace(run, status=stands.status.value, reason=stands.reason, code=None)
-    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live))
+    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live), orphans=_orphans(live))
 
 
 def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | None, follow: list[Bell]) -> Appended:

@@ -34,7 +34,18 @@ from squidmesh.ports import (
     Tree,
     WorkerRow,
 )
-from squidmesh.store import holding, leases, messages, pruning, reading, reclaiming, schedules, tasks, transactions
+from squidmesh.store import (
+    holding,
+    leases,
+    listing,
+    messages,
+    pruning,
+    reading,
+    reclaiming,
+    schedules,
+    tasks,
+    transactions,
+)
 from squidmesh.store.committer import Committer
 from squidmesh.store.database import Database
 
@@ -85,7 +96,10 @@ class SqlStore:
         return reading.newest(self.database, chain)
 
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
-        return reading.runs(self.database, wanted, limit, before)
+        return listing.runs(self.database, wanted, limit, before)
+
+    def counts(self, wanted: RunFilter) -> list[tuple[str, str, int]]:
+        return listing.counts(self.database, wanted)
 
     def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]:
         return reading.history(self.database, run_id, after, connection)
@@ -98,6 +112,9 @@ class SqlStore:
 
     def tasks(self, run_id: str) -> list[TaskRow]:
         return reading.tasks(self.database, run_id)
+
+    def holdings(self) -> dict[str, tuple[int, int]]:
+        return reading.holdings(self.database)
 
     def workers(self) -> list[WorkerRow]:
         return reading.workers(self.database)
