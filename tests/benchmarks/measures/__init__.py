@@ -1,6 +1,19 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
-from tests.benchmarks.measures import fan_out, latency, sequential, signals, starts, ticks, timers, undo, w10, waiting
+from tests.benchmarks.measures import (
+    fan_out,
+    latency,
+    prune,
+    sequential,
+    signals,
+    starts,
+    starts_beside,
+    ticks,
+    timers,
+    undo,
+    w10,
+    waiting,
+)
 from tests.benchmarks.measures.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -14,6 +27,8 @@ MEASURES: tuple[Measure, ...] = (
     *ticks.MEASURES,
     *waiting.MEASURES,
     *timers.MEASURES,
+    starts_beside.MEASURE,
+    prune.MEASURE,
 )
 
 __all__ = ["MEASURES", "Measure"]
