@@ -1,6 +1,7 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
 from tests.benchmarks.measures import (
+    children,
     fan_out,
     latency,
     prune,
@@ -21,6 +22,7 @@ MEASURES: tuple[Measure, ...] = (
     sequential.MEASURE,
     *latency.MEASURES,
     *fan_out.MEASURES,
+    *children.MEASURES,
     *starts.MEASURES,
     *undo.MEASURES,
     *signals.MEASURES,
