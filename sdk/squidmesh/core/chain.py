@@ -139,7 +139,7 @@ class Chain:
     """See the module. ``entries`` are in the order in which they were armed."""
 
     __slots__ = (
-        "entries", "scopes", "rollbacks", "races", "watched", "active", "ended", "undone", "pivots",
+        "entries", "scopes", "rollbacks", "races", "watched", "active", "ended", "undone", "pivots", "kept",
         "_stack", "_open", "_scope_of", "_groups", "_nested", "_stale", "_planned", "_registered", "_marks", "_seq",
     )  # fmt: skip
 
@@ -153,6 +153,7 @@ class Chain:
         self.ended: Event | None = None  # how the run ended, however often it was opened again
         self.undone = False  # a run that had completed, later
         self.pivots: dict[str, str | None] = {}  # positions of completed pivots, with their scopes
+        self.kept = 0  # number of the last event that a fork has from another run: what that did is not its to undo
         self._stack: list[str] = []
         self._open: dict[str, Scheduled] = {}
         self._scope_of: dict[str, str | None] = {}  # by the first part of a position; only where there are scopes
@@ -198,7 +199,7 @@ class Chain:
         return (entry for entry in reversed(self.entries.values()) if self._is_armed(entry))
 
     def _is_armed(self, entry: Entry) -> bool:
-        return entry.settled is None and not self.covered(entry)
+        return entry.settled is None and entry.seq > self.kept and not self.covered(entry)
 
     def covered(self, entry: Entry) -> bool:
         """Whether undos that the step registered while it ran stand for an undo of its own."""
@@ -268,6 +269,8 @@ class Chain:
                     self._stack = [open_ for open_ in self._stack if open_ != event.scope]
             case ev.TimerSet() | ev.ValuePublished() | ev.MessageLogged():
                 self._place(event.position)
+            case ev.RunStarted():
+                self.kept = event.kept
             case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated():
                 self.ended = self.ended or event
                 if isinstance(event, ev.RunTerminated):
@@ -480,5 +483,5 @@ class Chain:
                 rollback.settled.setdefault(entry_id, Settled(*state, None, None, event.at))
 
 
-NOTHING_TO_UNDO = frozenset({ev.RunStarted, ev.AttemptStarted, ev.AttemptFailed, ev.AttemptLost, ev.TimerFired})
+NOTHING_TO_UNDO = frozenset({ev.AttemptStarted, ev.AttemptFailed, ev.AttemptLost, ev.TimerFired})
 """Kinds of events that change nothing here, and are many."""

@@ -44,6 +44,9 @@ class RunStarted(Event):
     actor: str | None = None
     note: str | None = None
     tick: int | None = None
+    from_position: str | None = None  # of a fork: what precedes it came out in the run that it is a rerun of
+    kept: int = 0  # number of the last event that was copied from there; its effects stay that run's to undo
+    ancestors: list[dict[str, Any]] = field(default_factory=list)  # see past.py; the oldest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,8 +188,8 @@ class Known:
                 yield "rollback"
             yield "rerun"
 
-    def refusal(self, command: str) -> IllegalState:
-        return IllegalState(self.row.run_id, self.row.status, command, self.allowed())
+    def refusal(self, command: str, why: str = "") -> IllegalState:
+        return IllegalState(self.row.run_id, self.row.status, command, self.allowed(), why)
 
     # ---------------------------------------------------------------------------------- finding what is named
 
