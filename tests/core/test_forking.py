@@ -306,7 +306,7 @@ def test_a_scope_that_was_rolled_back_on_the_way_stays_so() -> None:
     at_once = Fork(old.workflow, old.history, "4")  # the rollback is over before the next command
     at_once.complete("5", 4)
     assert at_once.result == 1
-    with pytest.raises(Unforkable, match="what precedes position 3 was undone .core_book at 2"):
+    with pytest.raises(Unforkable, match=r"what precedes position 3 was undone .core_book at 2"):
         fork(old.history, "3", "ann", "again")
     assert Fork(old.workflow, old.history, "2").open == ["2"]
 
@@ -321,7 +321,7 @@ def test_what_a_failed_run_has_undone_is_not_kept() -> None:
     old.complete("1", 1)
     old.complete("2", 2)
     old.undo("2", "1")
-    with pytest.raises(Unforkable, match="was undone .core_book at 1"):
+    with pytest.raises(Unforkable, match=r"was undone .core_book at 1"):
         fork(old.history, "2", "ann", "again")
     assert Fork(old.workflow, old.history, "1").open == ["1"]
 

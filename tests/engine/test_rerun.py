@@ -139,7 +139,9 @@ def test_an_unknown_position_is_told_what_there_is(mesh: VirtualMesh) -> None:
 
 def test_what_was_undone_is_not_kept(mesh: VirtualMesh) -> None:
     handle = started(mesh, buys(1, fails=True))
-    with pytest.raises(IllegalState, match="was undone .repair.reserve at 1.: name the first of these positions") as no:
+    with pytest.raises(
+        IllegalState, match=r"was undone .repair.reserve at 1.: name the first of these positions"
+    ) as no:
         handle.rerun(from_position="2")
     assert no.value.allowed == ("rerun",)
     did.clear()

@@ -259,8 +259,10 @@ def _out_of_time(run: Interpreter, at: int) -> None:
 
 
 def _terminated(run: Interpreter) -> None:
-    """Nothing is waited for, and nothing is undone."""
+    """Nothing is waited for, and nothing is undone; what the body has asked for in this turn never was."""
     run.close()
+    run.asked.new.clear()
+    run.asked.steps.clear()
     for position in list(run.open):
         run.asked.forget(position)
 

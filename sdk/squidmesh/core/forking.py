@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 
 from squidmesh.core import events as ev
 from squidmesh.core.chain import Chain, Rollback
+from squidmesh.core.effects import Trait
 from squidmesh.core.events import Event
 from squidmesh.core.past import order
 from squidmesh.core.recorded import COMMANDS, told
-from squidmesh.core.effects import Trait
 
 POSITION = re.compile(r"\d+(\.\d+)*")
 

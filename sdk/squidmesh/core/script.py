@@ -18,7 +18,7 @@ from squidmesh.core.deciding import Ending
 from squidmesh.core.deterministic import RunInfo
 from squidmesh.core.failure import failure_of
 from squidmesh.core.nodes import Bad, Group, Node, Ok, StepNode
-from squidmesh.core.past import Life, living, lives
+from squidmesh.core.past import Life, lives, living
 from squidmesh.core.payloads import secrets_in, size_check
 from squidmesh.core.report import RollbackReport
 from squidmesh.core.scopes import RollbackScope, Saga
