@@ -28,6 +28,7 @@ from squidmesh.core.transactions import transaction
 from squidmesh.core.workflow import Flow, Workflow, workflow
 from squidmesh.errors import (
     Cancelled,
+    ChildFailed,
     ConfigurationError,
     DeadlineExceeded,
     DefinitionError,
@@ -72,6 +73,7 @@ __all__ = [
     "Applied",
     "Call",
     "Cancelled",
+    "ChildFailed",
     "Cleaned",
     "Command",
     "ConfigurationError",

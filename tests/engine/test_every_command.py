@@ -1,4 +1,4 @@
-"""Each command of a person at each state of a run: it is one event, or nothing, or it is refused and nothing is put down.
+"""Each command of a person at each state of a run: one event, or nothing, or refused and nothing put down.
 
 The table says which. Whatever is refused names what is possible instead, and every name of it is tried.
 """

@@ -2,10 +2,10 @@
 
     what came out before the position ─▶ copied as it came out      what is from there on ─▶ left out, and runs anew
 
-"Before" is the order of positions, in which commands are yielded: a spawned step keeps its result although it came later.
-Copied are the commands that precede the position, with what became of them; the scopes entered and left on the way, and
-their rollbacks; the branches that were taken (``patched``); and every message that was ever received, so that those are
-there again which the old run took further on. Left out is what people said of the run itself, and how it ended.
+"Before" is the order of positions, in which commands are yielded: a spawned step keeps its result, however late it came.
+Copied are the commands that precede the position, with what became of them; the scopes entered and left on the way,
+and their rollbacks; the branches that were taken (``patched``); and every message that was ever received, so that those
+are there again which the old run took further on. Left out is what people said of the run itself, and how it ended.
 
 What had not come out although it precedes (the old run ended over a spawned step) is tried anew by the new run. The
 effects of all that was copied stay the old run's to undo: ``RunStarted.kept`` says where they end, and the chain of the
@@ -32,8 +32,6 @@ POSITION = re.compile(r"\d+(\.\d+)*")
 GAP = (ev.ScopeEntered, ev.ScopeLeft, ev.PatchTaken)
 """Events whose position is that of the next command."""
 
-CHILDREN = (ev.ChildStarted, ev.StepDeferred)
-
 CAME_OUT = (
     ev.StepCompleted, ev.StepFailed, ev.StepSkipped, ev.StepCancelled, ev.TransactionCommitted, ev.ChildEnded,
 )  # fmt: skip
@@ -43,6 +41,9 @@ DONE = (
     ev.GateDecided, ev.GateExpired, ev.ValuePublished, ev.MessageLogged, ev.UndoRegistered, ev.StepDeferred,
 )  # fmt: skip
 """Events that let a group go on which has the command for a member."""
+
+GIVEN_UP = (ev.StepCancelled, ev.TimerCancelled, ev.ChildCancelRequested)
+"""Events that follow from others; from the position on they may follow from how the run ended."""
 
 OF_THE_RUN = (ev.RunBlocked,)
 """Events that have a position, and are not of the command there."""
@@ -72,7 +73,7 @@ def places(history: Sequence[Event]) -> dict[str, str]:
     """The positions that a run can be forked at, and what stands there."""
     asked: dict[str, Event] = {}
     for event in history:
-        if isinstance(event, (*COMMANDS, *CHILDREN)):
+        if isinstance(event, COMMANDS):
             asked.setdefault(event.position, event)
     members = _members(history, asked)
     return {at: told(asked[at]) for at in sorted(asked, key=order) if "." not in at or at in members}
@@ -146,7 +147,7 @@ class _Copy:
     def __init__(self, history: Sequence[Event], position: str) -> None:
         self.position, self.at = position, order(position)
         self.chain = Chain.of(history)
-        later = (e.seq for e in history if isinstance(e, (*COMMANDS, *CHILDREN)) and order(e.position) >= self.at)
+        later = (e.seq for e in history if isinstance(e, COMMANDS) and order(e.position) >= self.at)
         self.reached = min(later, default=len(history) + 1)  # number of the first event that is left out
         ending = (e.seq for e in history if isinstance(e, TO_ITS_END) or _whole(e))
         self.ending = min(ending, default=len(history) + 1)
@@ -265,7 +266,7 @@ class _Copy:
         position = _position(event)
         if position is None or not self.precedes(position):
             return None
-        if isinstance(event, (ev.StepCancelled, ev.TimerCancelled)):
+        if isinstance(event, GIVEN_UP):
             return event if event.seq < self.reached else None
         if position not in self.steps or position in self.came_out:
             return event

@@ -1,8 +1,8 @@
-"""What the body of a fork sees before the place of its fork: the name, the time and the chance of the run that lived it.
+"""What the body of a fork sees before its place: the name, the time and the chance of the run that lived it.
 
 A fork replays what precedes its place, and a replay must give the same inputs as then: so ``now()``, ``new_uuid()``,
-``rng()`` and ``run_info()`` are there those of the old run. From its place on the body lives its own life: a number that
-it draws for a step that runs anew is a new one. A fork of a fork has several runs behind it, one behind the other.
+``rng()`` and ``run_info()`` are there those of the old run. From its place on the body lives its own life: a number
+that it draws for a step that runs anew is a new one. A fork of a fork has several runs behind it, one after another.
 
 The rule of this file: which life a command belongs to follows from its position alone.
 """

@@ -17,7 +17,7 @@ from squidmesh.core.calls import Command
 from squidmesh.core.deciding import Ending
 from squidmesh.core.deterministic import RunInfo
 from squidmesh.core.failure import failure_of
-from squidmesh.core.nodes import Bad, Group, Node, Ok, StepNode
+from squidmesh.core.nodes import Bad, ChildNode, Group, Node, Ok, StepNode
 from squidmesh.core.past import Life, lives, living
 from squidmesh.core.payloads import secrets_in, size_check
 from squidmesh.core.report import RollbackReport
@@ -57,6 +57,7 @@ class Script:
         self._lives = lives(self.run_id, event)
         self.time = self._lives[0].began
         self.run.start_at, self.run.deadline = event.start_at, event.deadline
+        self.run.asked.queue, self.run.asked.depth = event.queue, event.depth
         self._secrets = secrets_in(event.input)
         try:
             args, kwargs = self.run.workflow.parameters.decode(event.input)
@@ -126,7 +127,7 @@ class Script:
                     else:
                         self.awaiting = self.run.asked.node(value, position)
             match self.awaiting.outcome:
-                case Ok(given) if not isinstance(self.awaiting, (StepNode, Group)):
+                case Ok(given) if not isinstance(self.awaiting, (StepNode, ChildNode, Group)):
                     turn = self._body.send(given)  # answered at once: spawn, publish, log
                 case _:
                     return None

@@ -161,7 +161,7 @@ def _lost(worker: Worker, live: Live) -> None:
             learn(worker, live, [_lost_attempt(node, now, spent)])
     for rollback in live.interpreter.ledger.rolling:
         for entry in map(live.interpreter.chain.entries.get, rollback.planned or ()):
-            if entry is not None and entry.running:
+            if entry is not None and entry.running and entry.kind != "child":
                 learn(worker, live, [lost_undo(entry, now, worker.engine.settings.max_lost)])
 
 

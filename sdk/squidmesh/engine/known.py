@@ -76,7 +76,7 @@ class Known:
             case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunUndone():
                 self.stuck, self.ending, self.held = None, None, None
             case ev.RollbackStarted():
-                self.requested = None if event.number else event
+                self.requested = None if event.number or event.asked_by else event
             case _:
                 pass
 
