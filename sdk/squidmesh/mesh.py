@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from squidmesh.bulk import bulk as bulk_of_runs
 from squidmesh.core.calls import Call, whole_number
 from squidmesh.core.commands import micros
 from squidmesh.core.registry import select
@@ -337,6 +338,9 @@ class Mesh:
         rows = self.connect_engine().store.runs(wanted, limit + 1, after)
         shown = tuple(summarise(row) for row in rows[:limit])
         return Page(items=shown, next=shown[-1].run_id if len(rows) > limit else None)
+
+    bulk = bulk_of_runs
+    """One command for many runs; see ``squidmesh.bulk``."""
 
     # ------------------------------------------------------------------------------------------- serving
 

@@ -2,7 +2,7 @@
 
     what came out before the position ─▶ copied as it came out      what is from there on ─▶ left out, and runs anew
 
-"Before" is the order of positions, in which commands are yielded: a spawned step keeps its result, however late it came.
+"Before" is the order of positions, in which commands are yielded: a spawned step keeps its result, late as it came.
 Copied are the commands that precede the position, with what became of them; the scopes entered and left on the way,
 and their rollbacks; the branches that were taken (``patched``); and every message that was ever received, so that those
 are there again which the old run took further on. Left out is what people said of the run itself, and how it ended.
@@ -270,8 +270,9 @@ class _Copy:
             return event if event.seq < self.reached else None
         if position not in self.steps or position in self.came_out:
             return event
-        asked_for = isinstance(event, ev.StepScheduled) and event.call == "attempt"
-        return replace(event, elsewhere=False) if asked_for else None  # nobody has it, in the new run
+        if isinstance(event, ev.StepScheduled) and event.call == "attempt":
+            return replace(event, elsewhere=False)  # nobody has it, in the new run
+        return None
 
 
 def _whole(event: Event) -> bool:

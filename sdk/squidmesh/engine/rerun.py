@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from squidmesh.core import events as ev
 from squidmesh.core.chain import Entry
@@ -50,14 +51,13 @@ def rerun(
     runs_again: Callable[[str], bool] = (lambda _: True) if forked is None else forked.again
     if allow_irreversible is not True and (unsafe := tuple(_unsafe(known, runs_again))):
         raise UnsafeRerun(run_id, unsafe)
-    started, kept = _started(engine, run_id, first, key, by, why), ()
+    started = _started(engine, run_id, first, key, by, why)
     if forked is not None and from_position is not None:
         started = replace(
             started, version=first.version, from_position=from_position, kept=forked.kept,
             ancestors=descent(run_id, first, from_position),
         )  # fmt: skip
-        kept = forked.events
-    new = begin(engine, [new_run(started, kept)])[0]
+    new = begin(engine, [new_run(started, forked.events if forked is not None else ())])[0]
     return new if key is None else _before(engine, run_id, key, from_position) or new
 
 
@@ -103,7 +103,7 @@ def _versions(engine: Engine, first: ev.RunStarted) -> list[int]:
 # ------------------------------------------------------------------------------------------- from a position
 
 
-def _forked(engine: Engine, known: Known, position: str, by: str, why: str) -> Forked:
+def _forked(engine: Engine, known: Known, position: Any, by: str, why: str) -> Forked:
     """What the new run begins with that goes on from a position of this one.
 
     :raises NoSuchEntry: there is no such position; it has those that there are.
