@@ -14,6 +14,8 @@ from squidmesh.core.commands import (
     sleep_until,
     spawn,
 )
+from squidmesh.core.continuing import continue_as_new
+from squidmesh.core.deferring import Deferred, defer
 from squidmesh.core.deterministic import RunInfo, discard, new_uuid, now, patched, rng, run_info
 from squidmesh.core.effects import Applied, Cleaned, NotApplied, NotNeeded, RetryStep, StillUnknown
 from squidmesh.core.failure import Failure
@@ -83,6 +85,7 @@ __all__ = [
     "Cron",
     "DeadlineExceeded",
     "Decision",
+    "Deferred",
     "DefinitionError",
     "EffectUnknown",
     "EntryReport",
@@ -141,6 +144,8 @@ __all__ = [
     "add_undo",
     "approval",
     "context",
+    "continue_as_new",
+    "defer",
     "discard",
     "fan_out",
     "gather",

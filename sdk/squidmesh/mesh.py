@@ -6,6 +6,7 @@ first used.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import os
 import threading
@@ -13,29 +14,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from squidmesh.bulk import bulk as bulk_of_runs
 from squidmesh.core.calls import Call, whole_number
-from squidmesh.core.commands import micros
 from squidmesh.core.registry import select
 from squidmesh.core.schedule import CatchUp, Cron, Every, Overlap
 from squidmesh.core.signals import Signal
-from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import schedules
+from squidmesh.engine.asking import Filters, asked
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.ids import known_form
 from squidmesh.engine.sending import signal as send
 from squidmesh.engine.start import start
-from squidmesh.engine.wish import checked_key, storable, wish
+from squidmesh.engine.wish import checked_key, wish
 from squidmesh.engine.worker import Worker
 from squidmesh.errors import ConfigurationError, DefinitionError, RunNotFound
 from squidmesh.handle import Handle
-from squidmesh.ports import Clock, Doorbell, RunFilter, Store
+from squidmesh.ports import Clock, Doorbell, Store
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
 from squidmesh.telemetry.logs import log_events
-from squidmesh.views.summary import Page, RunSummary, summarise
+from squidmesh.views.summary import Counts, Page, RunSummary, counted, summarise
+from squidmesh.views.workers import WorkerView, worker_views
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -302,45 +303,35 @@ class Mesh:
             return None
         return self._handle(row.run_id, self._code.workflows.get((row.workflow, row.version)))
 
-    def list(
-        self,
-        *,
-        status: str | Sequence[str] | None = None,
-        reason: str | Sequence[str] | None = None,
-        workflow: Any = None,
-        version: int | None = None,
-        key: str | None = None,
-        parent: str | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page[RunSummary]:
+    def list(self, *, limit: int = 50, after: str | None = None, **filters: Unpack[Filters]) -> Page[RunSummary]:
         """Runs, newest first, ``limit`` a page; ``after`` is the ``next`` of the page before.
 
-        :raises ValueError: a status, reason, time, limit or page that there cannot be.
+        Filters: ``status``, ``reason``, ``workflow`` (one or several each), ``version``, ``key``, ``parent``,
+        ``attributes`` (equal ones, whatever else a run has), ``created_after``, ``created_before``, ``ended_after``,
+        ``ended_before``; ``deadline`` (of open runs: ``"on_time"``, ``"due_soon"``, ``"overdue"``), ``has_rollback``,
+        ``orphaned`` (whether a rollback has left effects that nobody has answered for).
+
+        :raises ValueError: a status, reason, deadline, time, limit or page that there cannot be.
         """
         if not 1 <= (whole_number("list: limit", limit) or 0) <= 1_000:
             raise ValueError(f"limit is a count from 1 to 1000, not {limit!r}")
         if after is not None and (after := known_form(after)) is None:
             raise ValueError("after takes the .next of the page before")
-        wanted = RunFilter(
-            status=_several("status", status, tuple(RunStatus)), reason=_several("reason", reason, tuple(Reason)),
-            workflow=_several("workflow", workflow), version=whole_number("list: version", version),
-            key=checked_key(key), parent=parent,
-            attributes=None if attributes is None else storable("attributes=", attributes),
-            created_after=_instant(created_after), created_before=_instant(created_before),
-            ended_after=_instant(ended_after), ended_before=_instant(ended_before),
-        )  # fmt: skip
-        rows = self.connect_engine().store.runs(wanted, limit + 1, after)
+        rows = self.connect_engine().store.runs(asked(filters), limit + 1, after)
         shown = tuple(summarise(row) for row in rows[:limit])
         return Page(items=shown, next=shown[-1].run_id if len(rows) > limit else None)
 
     bulk = bulk_of_runs
     """One command for many runs; see ``squidmesh.bulk``."""
+
+    def counts(self, **filters: Unpack[Filters]) -> Counts:
+        """How many runs there are, by status and by workflow; filters as for ``list``."""
+        return counted(self.connect_engine().store.counts(asked(filters)))
+
+    def workers(self) -> builtins.list[WorkerView]:
+        """The worker processes of this database, the longest at work first; those whose lease is over, too."""
+        engine = self.connect_engine()
+        return worker_views(engine.store.workers(), engine.store.holdings(), engine.clock.now())
 
     # ------------------------------------------------------------------------------------------- serving
 
@@ -375,20 +366,3 @@ def _workflow_call(call: Any) -> Call[Any]:
     name = getattr(call, "name", None)
     told = f"write {name}(…) with its arguments" if name else "write checkout(order)"
     raise DefinitionError(f"start and run take the call of a workflow, not {call!r}: {told}")
-
-
-def _several(what: str, wanted: Any, known: Sequence[str] = ()) -> Sequence[str] | None:
-    """One or several names (of definitions: theirs) as a filter takes them; None is no filter."""
-    if wanted is None:
-        return None
-    several = wanted if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
-    names: list[Any] = [one if isinstance(one, str) else getattr(one, "name", one) for one in several]
-    for name in names:
-        if not isinstance(name, str) or "\0" in name or (known and name not in known):
-            one_of = f", one of {', '.join(known)}" if known else ""
-            raise ValueError(f"{what} takes a name{one_of}, or a list of them, not {name!r}")
-    return names
-
-
-def _instant(when: datetime | None) -> int | None:
-    return None if when is None else micros("a time", when)

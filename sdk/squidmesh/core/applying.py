@@ -59,7 +59,7 @@ SETTLES = frozenset({
 })  # fmt: skip
 """Events after which nothing is open at their position."""
 
-BODY_OVER = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunTerminated)
+BODY_OVER = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunTerminated, ev.RunContinued)
 
 
 def is_over(event: Event) -> bool:

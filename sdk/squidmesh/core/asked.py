@@ -14,6 +14,7 @@ from squidmesh.core.broken import Broken
 from squidmesh.core.calls import Call, Command, Options
 from squidmesh.core.children import MOST_DEEP, child_id, too_deep
 from squidmesh.core.commands import FanOutCommand, Gather, Log, Pending, Publish, Race, Sleep, Spawn
+from squidmesh.core.deferring import SUFFIX, Defer, Deferred
 from squidmesh.core.effects import Effect, Trait
 from squidmesh.core.events import Event
 from squidmesh.core.failure import describe
@@ -56,12 +57,12 @@ class Asked:
     """The open leaves of one run, and what of them is new.
 
     ``place`` says where the body stands, for messages; ``now`` gives the time (microseconds) for timers that are set.
-    ``strict``: every step must say how it is undone. ``depth``: how many runs have started one another down to this.
+    ``strict``: every step must say how it is undone.
     """
 
     __slots__ = (
         "open", "recorded", "spawned", "new", "steps", "unneeded", "groups", "spent", "waits", "gates", "sends",
-        "unplaced", "held", "links", "strict", "run_id", "queue", "depth", "_new_leaves", "_place", "_now",
+        "unplaced", "held", "links", "published", "strict", "run_id", "first", "_new_leaves", "_place", "_now",
         "_max_payload",
     )  # fmt: skip
 
@@ -83,7 +84,9 @@ class Asked:
         self.held: dict[str, str] = {}  # steps whose failure a person did not let stand, and what it would have ended
         self.links: dict[str, ChildNode] = {}  # children with a key, which may be that of a run that is there
         self.strict = strict
-        self.run_id, self.queue, self.depth = run_id, "default", 0
+        self.published: dict[str, Any] = {}  # the latest under each name
+        self.run_id = run_id
+        self.first: ev.RunStarted  # of the run's history
         self._new_leaves: list[str] = []  # opened in the turn that goes on
         self._place, self._now, self._max_payload = place, now, max_payload
 
@@ -175,13 +178,10 @@ class Asked:
                 spawned = self.spawned[of]
                 spawned.observed = True
                 return _cancelled(spawned, position) if isinstance(spawned.outcome, Gone) else spawned
-            case Publish(name=name, value=value):
-                try:
-                    size_check(value, self._max_payload, f"the value published as {name!r}")
-                except PayloadError as refused:
-                    raise self._refused(str(refused)) from None
-                self._ask(ev.ValuePublished(position=position, name=name, value=value))
-                return given(position, None)
+            case Defer():
+                return self._defer(command, position)
+            case Publish():
+                return self._publish(command, position)
             case Log(message=message, level=level):
                 self._ask(ev.MessageLogged(position=position, message=message, level=level))
                 return given(position, None)
@@ -190,6 +190,15 @@ class Asked:
                 return given(position, None)
             case _:
                 raise self._refused(f"{command.told()} is not a command of this version")
+
+    def _publish(self, command: Publish, position: str) -> Node:
+        try:
+            size_check(command.value, self._max_payload, f"the value published as {command.name!r}")
+        except PayloadError as refused:
+            raise self._refused(str(refused)) from None
+        self.published[command.name] = command.value
+        self._ask(ev.ValuePublished(position=position, name=command.name, value=command.value))
+        return given(position, None)
 
     def _no_irreversible(self, members: Iterable[Command[Any]]) -> None:
         for member in members:
@@ -241,9 +250,9 @@ class Asked:
         asked = ev.ChildStarted(
             at=self._now(), position=position, run_id=child_id(self.run_id, position, self._now()), workflow=flow.name,
             input=call.input, options=call.overrides.to_json(), version=flow.version,
-            queue=call.overrides.queue or flow.queue or self.queue,
+            queue=call.overrides.queue or flow.queue or self.first.queue,
         )  # fmt: skip
-        if self.depth >= MOST_DEEP:
+        if self.first.depth >= MOST_DEEP:
             refused = ChildNode(asked, flow.result)
             refused.settle(too_deep(flow.name))
             return refused
@@ -254,6 +263,15 @@ class Asked:
         elif found is None:
             self.new.append(asked)
         return self._opened(node)
+
+    def _defer(self, command: Defer, position: str) -> Node:
+        at = self._now()
+        asked = ev.StepDeferred(
+            at=at, position=position, run_id=child_id(self.run_id, position, at), input=command.input(at),
+            workflow=f"{self.first.workflow}{SUFFIX}", version=self.first.version, queue=self.first.queue,
+        )  # fmt: skip
+        found = self._ask(asked)
+        return given(position, Deferred(found.run_id if isinstance(found, ev.StepDeferred) else asked.run_id))
 
     def linked(self, event: ev.ChildStarted) -> None:
         """It is on record which run a child is."""

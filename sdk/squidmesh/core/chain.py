@@ -25,6 +25,7 @@ class Chain:
 
     __slots__ = (
         "entries", "scopes", "rollbacks", "races", "watched", "active", "ended", "undone", "pivots", "kept",
+        "deferred",
         "_stack", "_open", "_children", "_scope_of", "_groups", "_nested", "_stale", "_planned",
         "_registered", "_marks", "_seq",
     )  # fmt: skip
@@ -43,6 +44,7 @@ class Chain:
         self._stack: list[str] = []
         self._open: dict[str, Scheduled] = {}
         self._children: dict[str, ev.ChildStarted] = {}  # that have not ended
+        self.deferred: dict[str, ev.StepDeferred] = {}  # that have not come out
         self._scope_of: dict[str, str | None] = {}  # by the first part of a position; only where there are scopes
         self._groups: dict[str, list[Entry]] = {}
         self._nested: dict[str, dict[str, None]] = {}  # ids of entries of members, by the first part of their positions
@@ -162,7 +164,7 @@ class Chain:
                     self._stack = [open_ for open_ in self._stack if open_ != event.scope]
             case ev.TimerSet() | ev.ValuePublished() | ev.MessageLogged():
                 self._place(event.position)
-            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated():
+            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunContinued():
                 self.ended = self.ended or event
                 if isinstance(event, ev.RunTerminated):
                     self._stand_still(event)
@@ -219,9 +221,11 @@ class Chain:
             case ev.ChildStarted():
                 self._children.setdefault(event.position, event)
             case ev.StepDeferred():
+                self.deferred.setdefault(event.position, event)
                 self._arm_child(event.position, event.workflow, event.run_id, event.queue)
             case ev.ChildEnded():
                 started = self._children.pop(event.position, None)
+                self.deferred.pop(event.position, None)
                 if started is not None and not (started.joined or started.options.get("detached")):
                     if event.effects:
                         self._arm_end(event, started.workflow, started.queue)

@@ -41,6 +41,16 @@ def child_id(parent: str, position: str, at: int) -> str:
     return str(uuid.UUID(int=high | 0b10 << 62 | member << _HASHED | hashed))
 
 
+def later_id(before: str, position: str, at: int) -> str:
+    """The id of the run that continues ``before``: as ``child_id``, and above it, whatever the clock says."""
+    made = child_id(before, position, at)
+    if made > before:
+        return made
+    known = uuid.UUID(before).int
+    milliseconds, rest = known >> 80, known >> 64 & 0xFFF
+    return child_id(before, position, milliseconds * 1_000 + rest + 1)
+
+
 def too_deep(workflow: str) -> Bad:
     """What the workflow gets for a child that would be one too deep."""
     told = (

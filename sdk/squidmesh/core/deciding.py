@@ -36,8 +36,8 @@ WHOLE = ("failure", "cancel")
 class Ending:
     """How the body ended, or was ended, while something may still be in flight."""
 
-    kind: str  # completed, failed, cancelled
-    event: ev.RunCompleted | ev.RunFailed | ev.RunCancelled
+    kind: str  # completed, failed, cancelled, continued
+    event: ev.RunCompleted | ev.RunFailed | ev.RunCancelled | ev.RunContinued
     undo: bool = True
     error: BaseException | None = None  # what the body let out
     scopes: tuple[str, ...] = ()  # that had failed, and from whose failure the body had not gone on

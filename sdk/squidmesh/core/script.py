@@ -14,6 +14,7 @@ from squidmesh.core import events as ev
 from squidmesh.core import guards
 from squidmesh.core.broken import Broken
 from squidmesh.core.calls import Command
+from squidmesh.core.continuing import ContinueAsNew, continued
 from squidmesh.core.deciding import Ending
 from squidmesh.core.deterministic import RunInfo
 from squidmesh.core.failure import failure_of
@@ -57,7 +58,10 @@ class Script:
         self._lives = lives(self.run_id, event)
         self.time = self._lives[0].began
         self.run.start_at, self.run.deadline = event.start_at, event.deadline
-        self.run.asked.queue, self.run.asked.depth = event.queue, event.depth
+        self.run.asked.first = event
+        if event.carried is not None:
+            self.run.asked.published |= event.carried["published"]
+            self.run.mail.keys.update(dict.fromkeys(event.carried["keys"]))
         self._secrets = secrets_in(event.input)
         try:
             args, kwargs = self.run.workflow.parameters.decode(event.input)
@@ -122,6 +126,8 @@ class Script:
                     self.count += 1
                     position = str(self.count)
                     self.run.scopes.place(value, position)
+                    if isinstance(value, ContinueAsNew):
+                        return self._continued(value, position)
                     if isinstance(value, RollbackScope):
                         self.awaiting = self.run.scopes.rollback(value, position)
                     else:
@@ -151,12 +157,19 @@ class Script:
             raise Broken("code_error", str(refused), self.place()) from None
         self.run.finish(Ending("completed", ev.RunCompleted(result=result)))
 
+    def _continued(self, command: ContinueAsNew, position: str) -> None:
+        try:
+            event = continued(self.run, command, position)
+        except PayloadError as refused:
+            raise Broken("code_error", f"{command.file}:{command.line}: {refused}", self.place()) from None
+        self.run.finish(Ending("continued", event))
+
     def _raised(self, error: BaseException) -> None:
         if isinstance(error, NonDeterminism):
             raise error
         if not isinstance(error, self.run.workflow.ends_on):
             place = self.place()
-            raise Broken("code_error", guards.broken_code(error, place.file, place.line), place)
+            raise Broken(guards.broken_by(error), guards.broken_code(error, place.file, place.line), place)
         self.run.no_pivot_passed(None, error)
         failure = failure_of(error, secrets=self._secrets)
         self.run.finish(Ending("failed", ev.RunFailed(failure=failure), self.run.workflow.on_failure == "undo", error))

@@ -28,6 +28,7 @@ from squidmesh.core.nodes import SendNode, StepNode
 from squidmesh.core.standing import Standing, standing
 from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import children, inline, placing
+from squidmesh.engine.continuing import chain_of
 from squidmesh.engine.hold import drained_by, fire, fold, hold, hold_next, learn, unblocked
 from squidmesh.engine.linking import link
 from squidmesh.engine.live import Live
@@ -54,6 +55,7 @@ ENDED_AS: dict[str, RunStatus] = {
     "RunFailed": RunStatus.FAILED,
     "RunCancelled": RunStatus.CANCELLED,
     "RunTerminated": RunStatus.TERMINATED,
+    "RunContinued": RunStatus.CONTINUED,
 }
 
 
@@ -179,7 +181,10 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     """What becomes of the run's row when it is let go now."""
     now = worker.engine.clock.now()
     if decision.ended:
-        return RunChange(status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live))
+        return RunChange(
+            status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live),
+            orphans=_orphans(live), chain=chain_of(live),
+        )  # fmt: skip
     if (blocked := decision.blocked) is not None:
         if blocked.reason == Reason.PAST_PIVOT:  # other code would not help
             if live.interpreter.told is None or live.interpreter.told.message != blocked.message:
@@ -193,7 +198,7 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     dues = [now] if ready else [due for due in (stands.due, drained_by(worker, live)) if due is not None]
     return RunChange(
         status=stands.status, reason=stands.reason, release=True, due_at=min(dues, default=None),
-        rollback=_rollback(live),
+        rollback=_rollback(live), orphans=_orphans(live),
     )  # fmt: skip
 
 
@@ -221,6 +226,15 @@ def _rollback(live: Live) -> str | None:
     return (rollbacks[-1].outcome or "walking") if rollbacks else None
 
 
+def _orphans(live: Live) -> int | None:
+    """How many effects the run's rollbacks have left that nobody has answered for."""
+    return (
+        sum(entry.orphaned for entry in live.interpreter.chain.entries.values())
+        if live.interpreter.ledger.walked
+        else None
+    )
+
+
 def _going_on(live: Live) -> RunChange | None:
     """What changes in the row of a run that is driven on: it was blocked, or its rollback begins or is over."""
     run, interpreter = live.run, live.interpreter
@@ -234,7 +248,7 @@ def _going_on(live: Live) -> RunChange | None:
     if run.status == stands.status and (stands.reason is None or run.reason == stands.reason):
         return None
     live.run = dataclasses.replace(run, status=stands.status.value, reason=stands.reason, code=None)
-    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live))
+    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live), orphans=_orphans(live))
 
 
 def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | None, follow: list[Bell]) -> Appended:
@@ -245,7 +259,7 @@ def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | N
         learn(worker, live, [started])
     recorded = live.pending
     over = change.status if change is not None and change.ended_at is not None else None
-    told = children.told(live, recorded, over)
+    told = children.told(worker.engine, live, recorded, over)
     if not (recorded or live.taken or change or placed.tasks or placed.joins):
         return Appended(accepted=True, pinged=False)  # a check, by a holder that has learnt nothing: it only reads
     append = Append(
@@ -259,7 +273,7 @@ def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | N
         return Appended(accepted=False, pinged=False)
     if wrote.accepted:
         live.recorded(worker.engine, recorded)
-        live.pending, live.taken, live.fresh = [], [], []
+        live.pending, live.taken, live.fresh, live.passed = [], [], [], []
         follow.extend(placed.bells)
         if told is not children.NOBODY:
             children.ring(worker, told, follow)

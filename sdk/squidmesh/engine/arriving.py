@@ -59,6 +59,8 @@ def taken_up(run: Interpreter, event: Event, wants_code: bool = False) -> Event 
             return event if run.held is None and run.endable else None
         case ev.RunReleased():
             return event if run.held is not None or wants_code else None
+        case ev.ChildEnded(position=position) if position in run.chain.deferred:
+            return event
         case ev.StepCompleted(position=position) if position not in run.open:
             late = run.chain.entries.get(position)
             return event if late is not None and not late.certain and late.settled is None else None

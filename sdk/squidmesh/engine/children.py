@@ -24,11 +24,14 @@ from squidmesh.core.applying import BODY_OVER
 from squidmesh.core.calls import Options
 from squidmesh.core.chain import Rollback
 from squidmesh.core.codec import encode
+from squidmesh.core.deferring import SUFFIX
 from squidmesh.core.events import Event
 from squidmesh.core.failure import describe
 from squidmesh.core.interpreter import INTERPRETER_VERSION, Interpreter
 from squidmesh.core.report import report
 from squidmesh.core.status import RunStatus
+from squidmesh.engine.continuing import passed_on, successor
+from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import OWN
 from squidmesh.engine.live import Live
 from squidmesh.engine.start import bells_of, new_run, show
@@ -58,15 +61,21 @@ KIN = (
 """Kinds of events of which another run may hear; and those that end a run."""
 
 
-def told(live: Live, recorded: Sequence[Event], over: str | None) -> Told:
+def told(engine: Engine, live: Live, recorded: Sequence[Event], over: str | None) -> Told:
     """What others hear of events that are about to be recorded; ``over``: the status that the run ends with."""
     of_concern = [event for event in recorded if isinstance(event, KIN)]
     if over is None and not of_concern:
         return NOBODY
+    runs = [*_children(live, of_concern)]
     letters = [*_to_children(live, of_concern)]
-    if over is not None:
+    if over == RunStatus.CONTINUED:
+        runs += [successor(live, event) for event in recorded if isinstance(event, ev.RunContinued)]
+        if live.passed and (row := engine.store.newest(live.run.chain or live.run_id)) is not None:
+            letters += passed_on(live.passed, row)
+        letters += _answer(live.interpreter)
+    elif over is not None:
         letters += _at_the_end(live, recorded, over)
-    return Told(tuple(_children(live, of_concern)), tuple(_one_each(letters)))
+    return Told(tuple(runs), tuple(_one_each(letters)))
 
 
 def _children(live: Live, events: Sequence[Event]) -> Iterator[NewRun]:
@@ -140,6 +149,11 @@ def _at_the_end(live: Live, recorded: Sequence[Event], over: str) -> Iterator[Le
         yield _letter(run.first.parent, run.first.parent_queue or "default", end, opens="" if _deferred(live) else None)
     for waiting in run.joined if ended_now else [event for event in recorded if isinstance(event, ev.RunJoined)]:
         yield _letter(waiting.run_id, waiting.queue, ended(run, waiting.position, over))
+    yield from _answer(run)
+
+
+def _answer(run: Interpreter) -> Iterator[Letter]:
+    """To the run whose rollback has come to this one."""
     owed = run.owed
     if owed is not None and owed.asked_by is not None and owed.asked_entry is not None:
         answer = ev.UndoCompleted(at=run.now(), entry=owed.asked_entry, result=_report(run))
@@ -176,10 +190,7 @@ def _report(run: Interpreter) -> dict[str, Any] | None:
 
 def _deferred(live: Live) -> bool:
     """Whether its parent may be over long before it."""
-    return live.run.workflow.endswith(DEFERRED)
-
-
-DEFERRED = ":deferred"
+    return live.run.workflow.endswith(SUFFIX)
 
 
 # --------------------------------------------------------------------------------------------------- letters

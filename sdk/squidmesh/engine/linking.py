@@ -15,7 +15,7 @@ from squidmesh.core.events import Event
 from squidmesh.core.failure import describe
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.live import Live
-from squidmesh.engine.start import same_input
+from squidmesh.engine.start import same_start
 from squidmesh.errors import KeyConflict
 from squidmesh.ports import RunRow
 
@@ -33,11 +33,11 @@ def link(worker: Worker, live: Live) -> list[Event]:
         row = engine.store.run_by_key(key)
         refused: KeyConflict | RecursionError | None
         if isinstance(sibling, ev.ChildStarted):
-            found, refused = sibling.run_id, _other(engine, asked, key, sibling.workflow, sibling.run_id, sibling.input)
+            found, refused = sibling.run_id, _unlike(asked, key, sibling)
         elif row is not None:
             found, refused = (
                 row.run_id,
-                _other(engine, asked, key, row.workflow, row.run_id) or _waits(engine, live, row),
+                _other(engine, asked, key, row.run_id) or _waits(engine, live, row),
             )
             asked = replace(asked, queue=row.queue)
         else:
@@ -56,19 +56,20 @@ def _new_with(event: Event, key: str) -> bool:
     return isinstance(event, ev.ChildStarted) and not event.joined and event.options.get("key") == key
 
 
-def _other(
-    engine: Engine, asked: ev.ChildStarted, key: str, workflow: str, run_id: str, had: dict[str, object] | None = None
-) -> KeyConflict | None:
+def _other(engine: Engine, asked: ev.ChildStarted, key: str, run_id: str) -> KeyConflict | None:
     """Why a key cannot be joined: its run is of another workflow or input."""
-    if workflow != asked.workflow:
-        return KeyConflict(run_id, key, f"is of workflow {workflow!r}, not {asked.workflow!r}")
-    if had is not None:
-        return None if had == asked.input else KeyConflict(run_id, key, "is started with another input beside this one")
     try:
-        same_input(engine, run_id, key, asked.input)
+        same_start(engine, run_id, key, asked.workflow, asked.input)
     except KeyConflict as conflict:
         return conflict
     return None
+
+
+def _unlike(asked: ev.ChildStarted, key: str, sibling: ev.ChildStarted) -> KeyConflict | None:
+    """The same of a child that is started beside it."""
+    if (sibling.workflow, sibling.input) == (asked.workflow, asked.input):
+        return None
+    return KeyConflict(sibling.run_id, key, "is started with another workflow or input beside this one")
 
 
 def _waits(engine: Engine, live: Live, row: RunRow) -> RecursionError | None:

@@ -88,24 +88,26 @@ def _known(engine: Engine, runs: Sequence[NewRun], connection: Any) -> dict[str 
         row = engine.store.run_by_key(run.key, connection=connection)
         if row is None:
             continue
-        if row.workflow != run.workflow:
-            raise KeyConflict(row.run_id, run.key, f"is of workflow {row.workflow!r}, not {run.workflow!r}")
         wanted = decode(run.events)[0]
         assert isinstance(wanted, RunStarted)
-        same_input(engine, row.run_id, run.key, wanted.input, connection)
+        same_start(engine, row.run_id, run.key, wanted.workflow, wanted.input, connection)
         found[run.key] = row.run_id
     return found
 
 
-def same_input(engine: Engine, known: str, key: str, wanted: dict[str, Any], connection: Any = None) -> None:
-    """Whether a run that has a key was started with this input.
+def same_start(
+    engine: Engine, known: str, key: str, workflow: str, wanted: dict[str, Any], connection: Any = None
+) -> None:
+    """Whether a run that has a key was started with this workflow and input.
 
     :raises KeyConflict: it was not. Of runs that continue one another the first one's counts.
     """
     first = decode(engine.store.history(known, connection=connection)[0].events)[0]
     assert isinstance(first, RunStarted)
-    had = first.input if first.carried is None else first.carried["input"]
-    if dumps(_sorted(had)) != dumps(_sorted(wanted)):
+    had = first.carried or {"workflow": first.workflow, "input": first.input}
+    if had["workflow"] != workflow:
+        raise KeyConflict(known, key, f"is of workflow {had['workflow']!r}, not {workflow!r}")
+    if dumps(_sorted(had["input"])) != dumps(_sorted(wanted)):
         raise KeyConflict(known, key, "was started with another input")
 
 

@@ -194,6 +194,8 @@ def _append(statements: Statements, append: Append) -> Appended | None:
         for run in append.runs:
             if not _start(statements, run):
                 raise KeyTaken
+        if append.runs and append.change is not None and append.change.chain is not None:
+            statements.change(_MET, run_id=append.run_id, successor=append.runs[0].run_id)
         for letter in append.letters:
             _deliver(statements, letter)
     return wrote
@@ -231,6 +233,7 @@ def _change(statements: Statements, append: Append, change: RunChange, arrived: 
         reason=change.reason,
         code=change.code,
         rollback=change.rollback,
+        orphans=change.orphans,
         length=append.seq + append.count - 1,
         worker=None if change.release else append.worker,
         due_at=due_at,
@@ -250,6 +253,7 @@ def _end(statements: Statements, append: Append, change: RunChange) -> bool:
         reason=change.reason,
         code=change.code,
         rollback=change.rollback,
+        orphans=change.orphans,
         length=append.seq + append.count - 1,
         ended_at=change.ended_at,
         chain=change.chain,
@@ -303,20 +307,23 @@ WHERE r.id = :run_id AND r.worker = :worker AND r.epoch = :epoch AND w.expires_a
 """
 _CHANGE = """
 UPDATE squidmesh_runs
-SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback),
+    orphans = COALESCE(:orphans, orphans), length = :length,
     worker = :worker, due_at = :due_at, ended_at = NULL
 WHERE id = :run_id
 """
 _ARRIVED = "EXISTS (SELECT 1 FROM squidmesh_inbox AS i WHERE i.run_id = :run_id)"
 _END = f"""
 UPDATE squidmesh_runs
-SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback),
+    orphans = COALESCE(:orphans, orphans), length = :length,
     worker = NULL, due_at = CASE WHEN {_ARRIVED} THEN {{now}} END,
     ended_at = CASE WHEN {_ARRIVED} THEN NULL ELSE :ended_at END,
     chain = COALESCE(:chain, chain), key = CASE WHEN :chain IS NULL THEN key END
 WHERE id = :run_id
 RETURNING ended_at
 """  # not `ended_at IS NULL`: beside a column that is NOT NULL, SQLite 3.40 takes that for false
+_MET = "UPDATE squidmesh_schedule_runs SET run_id = :successor WHERE run_id = :run_id"
 _TAKE = "DELETE FROM squidmesh_inbox WHERE run_id = :run_id AND id IN (SELECT value FROM json_each(:taken))"
 _TASK = """
 INSERT INTO squidmesh_tasks (

@@ -31,7 +31,7 @@ from squidmesh.ports import (
     Transaction,
     WorkerRow,
 )
-from squidmesh.store import holding, leases, messages, reading, schedules, tasks, transactions
+from squidmesh.store import holding, leases, listing, messages, reading, schedules, tasks, transactions
 from squidmesh.store.committer import Committer
 from squidmesh.store.database import Database
 
@@ -82,7 +82,10 @@ class SqlStore:
         return reading.newest(self.database, chain)
 
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
-        return reading.runs(self.database, wanted, limit, before)
+        return listing.runs(self.database, wanted, limit, before)
+
+    def counts(self, wanted: RunFilter) -> list[tuple[str, str, int]]:
+        return listing.counts(self.database, wanted)
 
     def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]:
         return reading.history(self.database, run_id, after, connection)
@@ -95,6 +98,9 @@ class SqlStore:
 
     def tasks(self, run_id: str) -> list[TaskRow]:
         return reading.tasks(self.database, run_id)
+
+    def holdings(self) -> dict[str, tuple[int, int]]:
+        return reading.holdings(self.database)
 
     def workers(self) -> list[WorkerRow]:
         return reading.workers(self.database)
