@@ -275,7 +275,7 @@ def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | N
         live.pending, live.taken, live.fresh, live.passed = [], [], [], []
         follow.extend(placed.bells)
         if told is not children.NOBODY:
-            children.ring(worker, told, follow)
+            children.ring(worker, told, wrote.awake, follow)
     return wrote
 
 

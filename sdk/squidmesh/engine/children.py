@@ -15,7 +15,7 @@ end of which nobody hears, and what was told is never told again by a replay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -49,8 +49,11 @@ class Told:
     runs: tuple[NewRun, ...] = ()
     letters: tuple[Letter, ...] = ()
 
-    def bells(self) -> list[Bell]:
-        letters = [Bell(BellKind.ADVANCE, letter.queue, letter.run_id) for letter in self.letters]
+    def bells(self, awake: Container[str] = ()) -> list[Bell]:
+        """For those who have something to do now, but not for whom is ``awake``."""
+        letters = [
+            Bell(BellKind.ADVANCE, letter.queue, letter.run_id) for letter in self.letters if letter.run_id not in awake
+        ]
         return [*letters, *bells_of(self.runs)]
 
 
@@ -213,10 +216,10 @@ def _one_each(letters: Sequence[Letter]) -> Iterator[Letter]:
     yield from merged.values()
 
 
-def ring(worker: Worker, said: Told, follow: list[Bell]) -> None:
+def ring(worker: Worker, said: Told, awake: Container[str], follow: list[Bell]) -> None:
     """Wake those who have something to do now: the first is served here, the others by whoever is idle."""
     show(worker.engine, said.runs)
-    bells = said.bells()
+    bells = said.bells(awake)
     follow.extend(bells[:1])
     if len(bells) > 1:
         worker.engine.doorbell.ring(bells[1:])

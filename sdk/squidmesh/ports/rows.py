@@ -246,8 +246,11 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
+    """``awake``: receivers of its letters that need no bell: somebody holds them, or was called for them before."""
+
     accepted: bool
     pinged: bool  # something arrived for the run: look at its inbox
+    awake: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from squidmesh.store.dialect import spoken
 from squidmesh.store.ending import has_beside, may_have_more
 from squidmesh.store.postgres_append import (
     CHANGE,
+    CHANGE_TOLD,
     LOCK_JOINS,
     LOCK_OLDER,
     LOCK_RUN,
@@ -32,6 +33,7 @@ from squidmesh.store.postgres_append import (
     NEW_VALUES,
     PLAIN,
     PLAIN_ONE,
+    letter_parameters,
     run_parameters,
     whole,
     whole_parameters,
@@ -230,7 +232,7 @@ class Postgres:
         final = _ends(append)
         alone = replace(append, tasks=(), joins=()) if final else append
         rows = statements.rows(whole(alone, final=final, leased=leased), **whole_parameters(alone))
-        return Appended(accepted=True, pinged=rows[0][0]) if rows else None
+        return _appended(rows)
 
 
 def _member(value: Any) -> str:
@@ -276,7 +278,14 @@ def _one(statements: Statements, append: Append) -> Appended | None:
         )
     else:
         rows = statements.rows(whole(append), **whole_parameters(append))
-    return Appended(accepted=True, pinged=rows[0][0]) if rows else None
+    return _appended(rows)
+
+
+def _appended(rows: Sequence[Any]) -> Appended | None:
+    if not rows:
+        return None
+    pinged, *awake = rows[0]
+    return Appended(accepted=True, pinged=pinged, awake=frozenset(*awake))
 
 
 def _plain(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:
@@ -295,8 +304,9 @@ def _plain(statements: Statements, which: list[int], appends: Sequence[Append]) 
 def _changing(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:
     which = sorted(which, key=lambda n: appends[n].run_id)  # the order in which everybody locks runs
     changes = [change for n in which if (change := appends[n].change) is not None]
+    letters = [(n, letter) for n in which for letter in appends[n].letters]
     rows = statements.rows(
-        CHANGE,
+        CHANGE_TOLD if letters else CHANGE,
         n=which,
         runs=[appends[n].run_id for n in which],
         workers=[appends[n].worker for n in which],
@@ -312,8 +322,17 @@ def _changing(statements: Statements, which: list[int], appends: Sequence[Append
         releases=[c.release or c.ended_at is not None for c in changes],
         dues=[c.due_at for c in changes],
         ends=[c.ended_at for c in changes],
+        senders=[n for n, _ in letters],
+        **letter_parameters([letter for _, letter in letters]),
     )
-    return {n: Appended(accepted=True, pinged=pinged) for n, pinged in rows}
+    pinged = {n: arrived for n, arrived, _ in rows if n is not None}
+    awake = {run_id for _, _, run_id in rows}
+    found: dict[int, Appended | None] = {}
+    for n in pinged:
+        told = {letter.run_id for letter in appends[n].letters}
+        found[n] = Appended(accepted=True, pinged=pinged[n], awake=frozenset(told & awake))
+        awake |= told  # the next need not call them again
+    return found
 
 
 _START = f"""

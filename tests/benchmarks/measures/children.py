@@ -33,6 +33,4 @@ def _warm(session: Session) -> None:
     perform(session, WARM)
 
 
-MEASURES = (
-    Measure("children", "", perform, _warm, full=10_000, quick=200, counted=1_000, leading="children_per_s"),
-)
+MEASURES = (Measure("children", "", perform, _warm, full=10_000, quick=200, counted=1_000, leading="children_per_s"),)
