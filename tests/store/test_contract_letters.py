@@ -10,7 +10,7 @@ import pytest
 from squidmesh.ports import Append, Appended, Claimed, Letter, RunChange
 from squidmesh.store import SqlStore
 
-from .support import CAN, an_append, at_once, events_of, held, let_go, started
+from .support import CAN, an_append, at_once, events_of, held, let_go, new_run, started
 
 WAITING = RunChange("waiting", release=True)
 
@@ -83,6 +83,14 @@ def test_a_run_that_has_ended_hears_only_what_opens_it(store: SqlStore, opens: s
     assert row.status == status
     assert (row.ended_at is None) == (opens is not None)
     assert kinds(store, ended) == ([] if opens is None else ["ChildEnded"])
+
+
+def test_a_run_that_is_started_hears_what_it_is_told_in_the_same_append(store: SqlStore) -> None:
+    child, other = new_run(store), waiting(store)
+    letters = (a_letter(child.run_id, "CancelRequested", opens=""), a_letter(other))
+    assert store.append(an_append(held(store), runs=(child,), letters=letters)).accepted
+    assert kinds(store, child.run_id) == ["CancelRequested"]
+    assert kinds(store, other) == ["ChildEnded"]
 
 
 def test_ends_in_a_batch_tell_their_parent_together(store: SqlStore) -> None:

@@ -126,6 +126,8 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
                 note = f"run {live.run_id}, which had started it, does not need it any more"
                 yield _letter(child.run_id, child.queue, ev.CancelRequested(at=event.at, note=note), opens="")
             case ev.UndoStarted() if (entry := chain.entries.get(event.entry)) is not None and entry.child is not None:
+                if not chain.active:
+                    continue  # it was terminated in the same breath
                 by = chain.active[0].begun
                 asked = ev.RollbackStarted(
                     at=event.at, cause="parent", actor=by.actor, note=by.note, asked_by=live.run_id,

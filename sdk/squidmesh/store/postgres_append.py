@@ -254,9 +254,12 @@ _LETTERS = """, m AS MATERIALIZED (
     RETURNING o.id
 ), mi AS (
     INSERT INTO squidmesh_inbox (run_id, kind, key, events, at)
-    SELECT m.run_id, m.kind, m.key, m.events::json, {now} FROM m JOIN mp ON mp.id = m.run_id
+    SELECT m.run_id, m.kind, m.key, m.events::json, {now} FROM m
+    WHERE m.run_id IN (SELECT id FROM mp)#born#
     ON CONFLICT DO NOTHING
 )"""
+# Runs that the statement starts itself are not there yet for it; and they are due.
+_BORN = " OR m.run_id = ANY(:ids::uuid[])"
 
 _TOLD = "\nSELECT pinged, ARRAY(SELECT id::text FROM ml WHERE awake) FROM f"
 
@@ -296,7 +299,7 @@ def whole(append: Append, *, final: bool = False, leased: bool = False) -> str:
         _JOINS if append.joins else "",
         _RUNS if append.runs else "",
         _MET if append.change is not None and append.change.chain is not None and append.runs else "",
-        _LETTERS if append.letters else "",
+        _LETTERS.replace("#born#", _BORN if append.runs else "") if append.letters else "",
         _TOLD if append.letters else "\nSELECT pinged FROM f",
     ]
     return "".join(parts)
