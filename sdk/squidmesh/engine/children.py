@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from squidmesh.core import events as ev
 from squidmesh.core.applying import BODY_OVER
@@ -82,22 +82,13 @@ def told(engine: Engine, live: Live, recorded: Sequence[Event], over: str | None
 
 
 def _children(live: Live, events: Sequence[Event]) -> Iterator[NewRun]:
-    """The rows of new children. One that is joined before it is there knows of that from its beginning."""
+    """The rows of new children."""
     for event in events:
         if isinstance(event, ev.StepDeferred) or (isinstance(event, ev.ChildStarted) and not event.joined):
-            joined = [_joined(live, e) for e in events if _joins(e) and e.run_id == event.run_id]
-            yield _child(live, event, joined)
+            yield _child(live, event)
 
 
-def _joins(event: Event) -> TypeGuard[ev.ChildStarted]:
-    return isinstance(event, ev.ChildStarted) and event.joined
-
-
-def _joined(live: Live, asked: ev.ChildStarted) -> ev.RunJoined:
-    return ev.RunJoined(at=asked.at, run_id=live.run_id, position=asked.position, queue=live.run.queue)
-
-
-def _child(live: Live, asked: ev.ChildStarted | ev.StepDeferred, joined: Sequence[ev.RunJoined]) -> NewRun:
+def _child(live: Live, asked: ev.ChildStarted | ev.StepDeferred) -> NewRun:
     """The rows of a child, as its parent has asked for it."""
     first = live.interpreter.first
     options = Options.from_json(getattr(asked, "options", {}))
@@ -108,7 +99,7 @@ def _child(live: Live, asked: ev.ChildStarted | ev.StepDeferred, joined: Sequenc
         parent=live.run_id, parent_position=asked.position, parent_queue=live.run.queue, depth=first.depth + 1,
         deadline=None if options.timeout is None else asked.at + round(options.timeout * 1e6),
     )  # fmt: skip
-    return replace(new_run(started), run_id=asked.run_id, events=encode([started, *joined]), count=1 + len(joined))
+    return replace(new_run(started), run_id=asked.run_id)
 
 
 # ---------------------------------------------------------------------------------------------- down the tree
@@ -120,8 +111,11 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
         match event:
             case ev.ChildStarted(joined=True) if (
                 event.position in live.interpreter.open
-            ):  # one that is over says so at once
-                yield _letter(event.run_id, event.queue, _joined(live, event), opens="")
+            ):  # one that is over says so at once; one that is gone would never
+                joined = ev.RunJoined(
+                    at=event.at, run_id=live.run_id, position=event.position, queue=live.run.queue
+                )  # fmt: skip
+                yield replace(_letter(event.run_id, event.queue, joined, opens=""), must=True)
             case ev.ChildCancelRequested() if (child := chain.children_out().get(event.position)) is not None:
                 note = f"run {live.run_id}, which had started it, does not need it any more"
                 yield _letter(child.run_id, child.queue, ev.CancelRequested(at=event.at, note=note), opens="")
@@ -135,9 +129,10 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
                 )  # fmt: skip
                 yield _letter(entry.child, entry.queue, asked, opens=RunStatus.UNDOING.value)
             case ev.RunTerminated():
-                for child in chain.children_out().values():
-                    if not (child.joined or child.options.get("detached")):
-                        yield _letter(child.run_id, child.queue, replace(event, seq=0, key=None), opens="")
+                out = chain.children_out().values()
+                own = [child for child in out if not (child.joined or child.options.get("detached"))]
+                for child in (*own, *chain.deferred.values()):
+                    yield _letter(child.run_id, child.queue, replace(event, seq=0, key=None), opens="")
             case _:
                 pass
 
@@ -149,10 +144,11 @@ def _at_the_end(live: Live, recorded: Sequence[Event], over: str) -> Iterator[Le
     """The run is over (again): who waits for its end is told of that, who waits for its rollback of this."""
     run = live.interpreter
     ended_now = any(isinstance(event, BODY_OVER) for event in recorded)
+    over_again = ended_now or any(isinstance(event, ev.RollbackEnded) for event in recorded)  # some came meanwhile
     if ended_now and run.first.parent is not None and run.first.parent_position is not None:
         end = ended(run, run.first.parent_position, over)
         yield _letter(run.first.parent, run.first.parent_queue or "default", end, opens="" if _deferred(live) else None)
-    for waiting in run.joined if ended_now else [event for event in recorded if isinstance(event, ev.RunJoined)]:
+    for waiting in run.joined if over_again else [event for event in recorded if isinstance(event, ev.RunJoined)]:
         yield _letter(waiting.run_id, waiting.queue, ended(run, waiting.position, over))
     yield from _answer(run)
 
@@ -214,7 +210,7 @@ def _one_each(letters: Sequence[Letter]) -> Iterator[Letter]:
         else:
             events = f"{before.events[:-1]},{letter.events[1:]}"
             opens = before.opens if letter.opens is None else letter.opens
-            merged[letter.run_id] = replace(before, events=events, opens=opens)
+            merged[letter.run_id] = replace(before, events=events, opens=opens, must=before.must or letter.must)
     yield from merged.values()
 
 

@@ -186,6 +186,7 @@ class Store(Protocol):
         """Write an append whole, durably, or leave it.
 
         :raises KeyTaken: a run that it starts has the key of another; nothing is written.
+        :raises ReceiverGone: a run that must hear of it is not there; nothing is written.
         """
         ...
 

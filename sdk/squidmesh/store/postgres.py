@@ -18,7 +18,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, RootTransaction
 
-from squidmesh.ports import Append, Appended, KeyTaken, NewRun, Outcome, Reported
+from squidmesh.ports import Append, Appended, KeyTaken, NewRun, Outcome, ReceiverGone, Reported
 from squidmesh.store.database import Database, Statements
 from squidmesh.store.dialect import spoken
 from squidmesh.store.ending import has_beside, may_have_more
@@ -146,7 +146,8 @@ class Postgres:
     def _alone(self, database: Database, append: Append) -> Appended | None:
         try:
             if not (_ends(append) and has_beside(append)):
-                with database.autocommit() as statements:
+                must = any(letter.must for letter in append.letters)
+                with database.transaction() if must else database.autocommit() as statements:
                     written = _one(statements, append)
                 if written or not _ends(append):
                     return written
@@ -233,7 +234,7 @@ class Postgres:
         final = _ends(append)
         alone = replace(append, tasks=(), joins=()) if final else append
         rows = statements.rows(whole(alone, final=final, leased=leased), **whole_parameters(alone))
-        return _appended(rows)
+        return _appended(append, rows)
 
 
 def _member(value: Any) -> str:
@@ -279,14 +280,18 @@ def _one(statements: Statements, append: Append) -> Appended | None:
         )
     else:
         rows = statements.rows(whole(append), **whole_parameters(append))
-    return _appended(rows)
+    return _appended(append, rows)
 
 
-def _appended(rows: Sequence[Any]) -> Appended | None:
+def _appended(append: Append, rows: Sequence[Any]) -> Appended | None:
     if not rows:
         return None
-    pinged, *awake = rows[0]
-    return Appended(accepted=True, pinged=pinged, awake=frozenset(*awake))
+    pinged, *told = rows[0]
+    awake, heard = told or ((), ())
+    there = {*heard, *(run.run_id for run in append.runs)}
+    if any(letter.must and letter.run_id not in there for letter in append.letters):
+        raise ReceiverGone
+    return Appended(accepted=True, pinged=pinged, awake=frozenset(awake))
 
 
 def _plain(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:

@@ -261,7 +261,7 @@ _LETTERS = """, m AS MATERIALIZED (
 # Runs that the statement starts itself are not there yet for it; and they are due.
 _BORN = " OR m.run_id = ANY(:ids::uuid[])"
 
-_TOLD = "\nSELECT pinged, ARRAY(SELECT id::text FROM ml WHERE awake) FROM f"
+_TOLD = "\nSELECT pinged, ARRAY(SELECT id::text FROM ml WHERE awake), ARRAY(SELECT id::text FROM mp) FROM f"
 
 
 LOCK_OLDER: Final = """

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RootTransaction
 
-from squidmesh.ports import Append, Appended, KeyTaken, Letter, NewRun, Outcome, Reported, RunChange
+from squidmesh.ports import Append, Appended, KeyTaken, Letter, NewRun, Outcome, ReceiverGone, Reported, RunChange
 from squidmesh.store.database import Database, Statements
 from squidmesh.store.dialect import spoken
 from squidmesh.store.ending import has_beside
@@ -211,6 +211,8 @@ def _deliver(statements: Statements, letter: Letter) -> None:
     pinged = _PING if letter.opens is None else _OPEN
     if statements.change(pinged, run_id=letter.run_id, opens=letter.opens):
         statements.change(_POST, run_id=letter.run_id, kind=letter.kind, key=letter.key, events=letter.events)
+    elif letter.must:
+        raise ReceiverGone
 
 
 def _written(statements: Statements, append: Append) -> Appended | None:
