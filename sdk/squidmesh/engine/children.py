@@ -67,14 +67,14 @@ KIN = (
 def told(engine: Engine, live: Live, recorded: Sequence[Event], over: str | None) -> Told:
     """What others hear of events that are about to be recorded; ``over``: the status that the run ends with."""
     of_concern = [event for event in recorded if isinstance(event, KIN)]
-    if over is None and not of_concern:
+    if over is None and not of_concern and not live.passed:
         return NOBODY
     runs = [*_children(live, of_concern)]
     letters = [*_to_children(live, of_concern)]
+    if live.passed and (row := engine.store.newest(live.run.chain or live.run_id)) is not None:
+        letters += passed_on(live.passed, row)
     if over == RunStatus.CONTINUED:
         runs += [successor(live, event) for event in recorded if isinstance(event, ev.RunContinued)]
-        if live.passed and (row := engine.store.newest(live.run.chain or live.run_id)) is not None:
-            letters += passed_on(live.passed, row)
         letters += _answer(live.interpreter)
     elif over is not None:
         letters += _at_the_end(live, recorded, over)
@@ -202,7 +202,7 @@ def _letter(run_id: str, queue: str, event: Event, opens: str | None = None) -> 
 
 
 def _one_each(letters: Sequence[Letter]) -> Iterator[Letter]:
-    """One letter a run, with all that it is told."""
+    """One letter a run, with all that it is told; of several messages the run itself tells which it has had."""
     merged: dict[str, Letter] = {}
     for letter in letters:
         if (before := merged.get(letter.run_id)) is None:
@@ -210,7 +210,8 @@ def _one_each(letters: Sequence[Letter]) -> Iterator[Letter]:
         else:
             events = f"{before.events[:-1]},{letter.events[1:]}"
             opens = before.opens if letter.opens is None else letter.opens
-            merged[letter.run_id] = replace(before, events=events, opens=opens, must=before.must or letter.must)
+            must = before.must or letter.must
+            merged[letter.run_id] = replace(before, events=events, key=None, opens=opens, must=must)
     yield from merged.values()
 
 
