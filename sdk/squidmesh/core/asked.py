@@ -349,7 +349,7 @@ class Asked:
                 self.settle(node, GONE)  # it was not sent
             case ChildNode() if not node.owned or node.position in self.links:
                 self.settle(node, GONE)  # it goes on without this run, or was not started
-            case ChildNode():
+            case ChildNode() if not node.closing:
                 node.closing = True
                 self.emit(ev.ChildCancelRequested(position=node.position))
             case Group():
