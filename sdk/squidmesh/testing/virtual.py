@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from squidmesh.core.calls import Call, seconds
 from squidmesh.core.commands import micros
 from squidmesh.core.deterministic import instant
+from squidmesh.engine.engine import Engine
 from squidmesh.engine.worker import Worker
 from squidmesh.errors import MeshError
 from squidmesh.handle import Handle
 from squidmesh.mesh import Mesh
 from squidmesh.ports import Bell, BellKind, Capability, Due, RunRow, Store
-from squidmesh.testing.faults import Dies, Fault
+from squidmesh.testing import redriving
+from squidmesh.testing.faults import Bells, Dies, Fault, injected
 from squidmesh.testing.invariants import check
 from squidmesh.testing.stub import MISSING, stubbed
 
@@ -87,7 +89,8 @@ class VirtualMesh(Mesh):
         **settings: Any,
     ) -> None:
         self._clock = VirtualClock(now)
-        self._faults: deque[Fault] = deque()
+        self._faults: list[Fault] = []
+        self._bells: tuple[Bells, list[Bell]] | None = None  # what becomes of bells, and of which it did
         self._worker: Worker | None = None
         self._waited: dict[str, tuple[int, int]] = {}  # per run that somebody waits for: its length, and ticks since
         super().__init__(database, workflows=workflows, **settings)
@@ -146,9 +149,42 @@ class VirtualMesh(Mesh):
         if lose == "memory":
             self._die()
         elif lose in ("attempt", "outcome"):
-            self._faults.append(Fault(lose))
+            self.crash_at(None, lose)
         else:
             raise ValueError(f"lose is 'memory', 'attempt' or 'outcome', not {lose!r}")
+
+    def crash_at(self, step: Any, lose: str = "attempt", *, times: int = 1) -> Fault:
+        """The worker dies when it next calls this step, and another takes over: ``mesh.crash_at(charge, "outcome")``.
+
+        :param step: a step, its name, or a handler of one (``charge.undo``); None: whichever is called next.
+        :param lose: ``"attempt"``: before its body runs; ``"outcome"``: after it, before its outcome is recorded.
+        :param times: how often in a row.
+        :return: the ``Fault``: in a ``with`` block it is over at its end; ``.happened`` says how often it did.
+        """
+        fault = Fault.of(step, lose, times)
+        fault._pending = self._faults
+        self._faults.append(fault)
+        return fault
+
+    def drop_bells(self) -> AbstractContextManager[list[Bell]]:
+        """Lose every message that says where there is work, while the ``with`` block lasts: it is found by looking.
+
+        Gives the bells that were lost. (A doorbell changes when something is done, never whether.)
+        """
+        return self._with_bells("drop")
+
+    def double_bells(self) -> AbstractContextManager[list[Bell]]:
+        """Deliver every message twice, while the ``with`` block lasts. Gives the bells that were."""
+        return self._with_bells("double")
+
+    @contextmanager
+    def _with_bells(self, how: Bells) -> Iterator[list[Bell]]:
+        before, concerned = self._bells, list[Bell]()
+        self._bells = (how, concerned)
+        try:
+            yield concerned
+        finally:
+            self._bells = before
 
     # -------------------------------------------------------------------------------------------- runs
 
@@ -196,7 +232,24 @@ class VirtualMesh(Mesh):
         """The worker that drains; nothing runs by itself."""
         yield self.worker_now
 
+    def connect_engine(self) -> Engine:
+        """The engine of this mesh, connected when first asked for."""
+        engine = super().connect_engine()
+        redriving.watch(self, engine)
+        return engine
+
+    def __exit__(self, *exc: object) -> None:
+        if any(exc):
+            redriving.forget(self)  # the test has failed already
+        self.close()
+
     def close(self) -> None:
+        try:
+            redriving.check(self)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self._put_away(leave=True)
         super().close()
         self._doorbell = _Silent()
@@ -204,13 +257,21 @@ class VirtualMesh(Mesh):
     def _serve(self, bell: Bell) -> list[Bell]:
         worker = self.worker_now
         try:
-            with self._faults[0].injected() if self._faults else nullcontext():
+            with injected(self._faults, self) if self._faults else nullcontext():
                 follow = worker.serve(bell, float("inf"))
         except Dies:
-            self._faults.popleft()
+            self._faults[:] = [fault for fault in self._faults if not fault.over]
             self._die()
             return []
-        return [after for after in follow if worker.serves(after.queue)]
+        return self._heard([after for after in follow if worker.serves(after.queue)])
+
+    def _heard(self, bells: list[Bell]) -> list[Bell]:
+        """What is heard of bells that were rung."""
+        if self._bells is None:
+            return bells
+        how, concerned = self._bells
+        concerned.extend(bells)
+        return [] if how == "drop" else [bell for bell in bells for _ in range(2)]
 
     def _due(self) -> list[Bell]:
         self._renew()
