@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from squidmesh.testing.virtual import VirtualMesh
 
 MOST = 400
-"""Prefixes of one history that are replayed besides the decisions; of a longer one as many, evenly."""
+"""Decisions of one run, and prefixes of its history, that are taken again: of more, so many, evenly."""
 
 
 class Redriven(MeshError, AssertionError):
@@ -154,7 +154,9 @@ class _Again:
         return rehearse(workflow, self.history[:length], self.run_id, steps, most, now)
 
     def decisions(self, several: Sequence[Taken]) -> None:
-        for taken in several:
+        for taken in several[:: 1 + len(several) // MOST]:
+            if taken.decision.blocked is not None:
+                continue  # the code was broken, and may have been mended since
             seen = self.rehearsed(taken.length, taken.workflow, taken.now)
             was, comes = list(_told(taken.decision)), list(_told(seen.decision))
             if was != comes:

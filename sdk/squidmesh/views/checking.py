@@ -215,8 +215,9 @@ def _would_block(row: RunRow, seen: Rehearsal, already: bool) -> WouldBlock:
     changed = differs if blocked.reason == Reason.CODE_CHANGED else None
     return WouldBlock(
         **_run(row), reason=Reason(blocked.reason), position=blocked.position,
-        history=None if changed is None else changed.expected, now=None if changed is None else changed.got, place=place,
-        source=None if place is None else source_line(place.file, place.line), message=blocked.message, already=already,
+        history=None if changed is None else changed.expected, now=None if changed is None else changed.got,
+        place=place, source=None if place is None else source_line(place.file, place.line),
+        message=blocked.message, already=already,
     )  # fmt: skip
 
 
