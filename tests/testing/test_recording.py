@@ -161,7 +161,7 @@ def test_a_step_behind_the_end_is_no_difference_and_a_missing_one_is(recorded: s
         return ""
 
     assert [event.kind for event in replay(recorded, changed(checkout, longer)).decides] == ["StepScheduled"]
-    with pytest.raises(NonDeterminism, match="history has `recording.ship` at position 3"):
+    with pytest.raises(NonDeterminism, match=r"history has `recording.ship` at position 3"):
         replay(recorded, changed(checkout, shorter))
 
 

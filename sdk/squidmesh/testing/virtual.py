@@ -5,8 +5,9 @@ The rule of this file: the same engine, store and worker as in production; only 
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -294,6 +295,10 @@ class VirtualMesh(Mesh):
         can: Capability = self.worker_now.can
         return self.connect_engine().store.due(can, 1)
 
+    def due_in(self, timeout: float | timedelta | None) -> int | None:
+        """When a timeout is over that begins now."""
+        return None if timeout is None else self._clock.now() + math.ceil(seconds("timeout", timeout) * 1e6) + 1
+
     def waits_in_vain(self, run: RunRow) -> bool:
         """Whether tick after tick of schedules has brought a run nothing: they come for ever."""
         length, times = self._waited.get(run.run_id, (0, 0))
@@ -339,13 +344,23 @@ class VirtualMesh(Mesh):
 
 
 class _VirtualHandle(Handle[T]):
-    """A handle whose waiting moves the clock."""
+    """A handle whose waiting moves the clock, as far as it has to and no further than its timeout."""
 
-    __slots__ = ()
+    __slots__ = ("_until",)
 
     def result(self, timeout: float | timedelta | None = None, wait_blocked: bool = False) -> T:
         self._virtual.drain()  # what is blocked may be due: its code may have been mended since
+        self._until = self._virtual.due_in(timeout)
         return super().result(timeout, wait_blocked)
+
+    def published(self, name: str, type: Any = None, timeout: float | timedelta | None = None) -> Any:
+        self._until = self._virtual.due_in(timeout)
+        return super().published(name, type, timeout)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """The result, on this thread: there is nothing to wait for but the clock."""
+        yield from ()
+        return self.result()
 
     def _pause(self, duration: float) -> None:
         if self._virtual.drain():
@@ -354,7 +369,8 @@ class _VirtualHandle(Handle[T]):
         at = ahead.next_at
         if at is None or (at == ahead.next_tick and self._virtual.waits_in_vain(self._row())):
             raise Stuck(self.explain(), self.run_id)
-        self._virtual.advance(instant(max(at, self._virtual._clock.now())))
+        to = at if self._until is None else min(at, self._until)
+        self._virtual.advance(instant(max(to, self._virtual._clock.now())))
 
     def _time(self) -> float:
         return self._virtual._clock.now() / 1e6
