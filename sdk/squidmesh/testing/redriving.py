@@ -84,6 +84,10 @@ def on() -> None:
         _take, Interpreter.take = Interpreter.take, _noted  # type: ignore[method-assign,assignment]
 
 
+def is_on() -> bool:
+    return _take is not None
+
+
 def off() -> None:
     """Note nothing any more, and forget what was noted."""
     global _take
