@@ -13,6 +13,8 @@ from squidmesh.core.commands import (
     sleep_until,
     spawn,
 )
+from squidmesh.core.continuing import continue_as_new
+from squidmesh.core.deferring import Deferred, defer
 from squidmesh.core.deterministic import RunInfo, discard, new_uuid, now, patched, rng, run_info
 from squidmesh.core.effects import Applied, Cleaned, NotApplied, NotNeeded, RetryStep, StillUnknown
 from squidmesh.core.failure import Failure
@@ -28,6 +30,7 @@ from squidmesh.core.transactions import transaction
 from squidmesh.core.workflow import Flow, Workflow, workflow
 from squidmesh.errors import (
     Cancelled,
+    ChildFailed,
     ConfigurationError,
     DeadlineExceeded,
     DefinitionError,
@@ -72,12 +75,14 @@ __all__ = [
     "Applied",
     "Call",
     "Cancelled",
+    "ChildFailed",
     "Cleaned",
     "Command",
     "ConfigurationError",
     "Cron",
     "DeadlineExceeded",
     "Decision",
+    "Deferred",
     "DefinitionError",
     "EffectUnknown",
     "EntryReport",
@@ -136,6 +141,8 @@ __all__ = [
     "add_undo",
     "approval",
     "context",
+    "continue_as_new",
+    "defer",
     "discard",
     "fan_out",
     "gather",

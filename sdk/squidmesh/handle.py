@@ -21,6 +21,7 @@ from squidmesh.core.report import RollbackReport
 from squidmesh.core.signals import Signal
 from squidmesh.core.status import ENDED, RunStatus
 from squidmesh.engine import repair, steering, voting
+from squidmesh.engine.continuing import newest
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import unfolded
 from squidmesh.engine.rerun import rerun
@@ -107,8 +108,8 @@ class Handle(Generic[T_co]):
         :param timeout: seconds (or a timedelta) to wait for the first one.
         """
         until = self._time() + (0 if timeout is None else seconds("timeout", timeout))
-        while (found := published(self.history(), name)) is NEVER:
-            if self._time() >= until or self._row().ended_at is not None:
+        while (found := published(self._newest().history(), name)) is NEVER:
+            if self._time() >= until or self._newest()._row().ended_at is not None:
                 return None
             self._pause(min(0.05, max(0.0, until - self._time())))
         return mask(found) if type is None else Value(type, f"published value {name!r}").decode(found)
@@ -306,6 +307,13 @@ class Handle(Generic[T_co]):
             raise RunNotFound(self.run_id)
         return row
 
+    def _newest(self) -> Handle[Any]:
+        """Of runs that continue one another the newest."""
+        return self._of(newest(self._engine, self._row()))
+
+    def _of(self, row: RunRow) -> Handle[Any]:
+        return self if row.run_id == self.run_id else self._mesh.handle(row.run_id)
+
     def _arrived(self) -> list[Event]:
         """What waits to be folded into the history."""
         return [event for message in self._store.inbox(self.run_id) for event in decode(message.events)]
@@ -317,14 +325,17 @@ class Handle(Generic[T_co]):
         return time.monotonic()
 
     def _ended(self, wait_blocked: bool) -> RunRow | None:
-        """The run's row, once it has ended."""
-        row = self._row()
+        """The run's row, once it has ended; of runs that continue one another that of the newest."""
+        row = newest(self._engine, self._row())
         if row.status == RunStatus.BLOCKED and not wait_blocked:
-            raise RunBlocked(self.run_id, self.explain())
+            raise RunBlocked(row.run_id, self._of(row).explain())
         return row if row.status in ENDED else None
 
     def _outcome(self, row: RunRow) -> T_co:
         """What it returned, or how else it ended: which the row says, for it may have been rolled back later."""
+        if row.run_id != self.run_id:
+            told: T_co = self._of(row)._outcome(row)
+            return told
         if row.status == RunStatus.COMPLETED:
             return self._result()
         run = folded(self.history())

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 from squidmesh.core import events as ev
 from squidmesh.core.broken import Broken
 from squidmesh.core.calls import Call, Command, Options
+from squidmesh.core.children import MOST_DEEP, child_id, too_deep
 from squidmesh.core.commands import FanOutCommand, Gather, Log, Pending, Publish, Race, Sleep, Spawn
+from squidmesh.core.deferring import SUFFIX, Defer, Deferred
 from squidmesh.core.effects import Effect, Trait
 from squidmesh.core.events import Event
 from squidmesh.core.failure import describe
@@ -22,6 +24,7 @@ from squidmesh.core.nodes import (
     DOUBT,
     GONE,
     Bad,
+    ChildNode,
     FanOutNode,
     GateNode,
     GatherNode,
@@ -43,7 +46,7 @@ from squidmesh.core.scopes import AddUndo
 from squidmesh.core.signals import SignalSend, SignalWait
 from squidmesh.core.step import ForgottenStep, Step
 from squidmesh.core.turn import Place
-from squidmesh.errors import Cancelled, PayloadError, StepFailed
+from squidmesh.errors import Cancelled, ChildFailed, PayloadError, StepFailed
 
 _OF_A_STEP = (ev.StepScheduled, ev.UndoRegistered)
 
@@ -59,13 +62,16 @@ class Asked:
 
     __slots__ = (
         "open", "recorded", "spawned", "new", "steps", "unneeded", "groups", "spent", "waits", "gates", "sends",
-        "unplaced", "held", "strict", "_new_leaves", "_place", "_now", "_max_payload",
+        "unplaced", "held", "links", "published", "strict", "run_id", "first", "_new_leaves", "_place", "_now",
+        "_max_payload",
     )  # fmt: skip
 
-    def __init__(self, place: Callable[[], Place], now: Callable[[], int], max_payload: int, strict: bool) -> None:
+    def __init__(
+        self, run_id: str, place: Callable[[], Place], now: Callable[[], int], max_payload: int, strict: bool
+    ) -> None:
         self.open: dict[str, Leaf] = {}  # asked for, and not settled
         self.recorded = Recorded()
-        self.spawned: dict[str, StepNode] = {}
+        self.spawned: dict[str, StepNode | ChildNode] = {}
         self.new: list[Event] = []
         self.steps: list[StepNode] = []  # newly scheduled
         self.unneeded: dict[str, None] = {}  # positions of tasks that nobody should begin any more
@@ -76,7 +82,11 @@ class Asked:
         self.sends: dict[str, SendNode] = {}  # messages that are to be sent
         self.unplaced: dict[str, StepNode] = {}  # with a call to be made that nobody has yet
         self.held: dict[str, str] = {}  # steps whose failure a person did not let stand, and what it would have ended
+        self.links: dict[str, ChildNode] = {}  # children with a key, which may be that of a run that is there
         self.strict = strict
+        self.published: dict[str, Any] = {}  # the latest under each name
+        self.run_id = run_id
+        self.first: ev.RunStarted  # of the run's history
         self._new_leaves: list[str] = []  # opened in the turn that goes on
         self._place, self._now, self._max_payload = place, now, max_payload
 
@@ -119,7 +129,7 @@ class Asked:
         leaf.settle(outcome)
 
     def _put_off(self, position: str) -> None:
-        for kept in (self.groups, self.spent, self.unplaced, self.waits, self.gates, self.sends):
+        for kept in (self.groups, self.spent, self.unplaced, self.waits, self.gates, self.sends, self.links):
             kept.pop(position, None)
 
     def node(self, command: Command[Any], position: str) -> Node:
@@ -129,7 +139,7 @@ class Asked:
             case Call() if command.definition.is_step:
                 return self._schedule(command, position)
             case Call():
-                raise self._refused(f"{command.told()} is a workflow: child runs are not supported yet")
+                return self._child(command, position)
             case Sleep():
                 return self._timer(command, position)
             case SignalWait():
@@ -160,7 +170,7 @@ class Asked:
                 return race
             case Spawn(call=call):
                 spawned = self.node(call, position)
-                assert isinstance(spawned, StepNode)
+                assert isinstance(spawned, (StepNode, ChildNode))
                 spawned.spawned = True
                 self.spawned[position] = spawned
                 return given(position, Pending(position))
@@ -168,13 +178,10 @@ class Asked:
                 spawned = self.spawned[of]
                 spawned.observed = True
                 return _cancelled(spawned, position) if isinstance(spawned.outcome, Gone) else spawned
-            case Publish(name=name, value=value):
-                try:
-                    size_check(value, self._max_payload, f"the value published as {name!r}")
-                except PayloadError as refused:
-                    raise self._refused(str(refused)) from None
-                self._ask(ev.ValuePublished(position=position, name=name, value=value))
-                return given(position, None)
+            case Defer():
+                return self._defer(command, position)
+            case Publish():
+                return self._publish(command, position)
             case Log(message=message, level=level):
                 self._ask(ev.MessageLogged(position=position, message=message, level=level))
                 return given(position, None)
@@ -183,6 +190,15 @@ class Asked:
                 return given(position, None)
             case _:
                 raise self._refused(f"{command.told()} is not a command of this version")
+
+    def _publish(self, command: Publish, position: str) -> Node:
+        try:
+            size_check(command.value, self._max_payload, f"the value published as {command.name!r}")
+        except PayloadError as refused:
+            raise self._refused(str(refused)) from None
+        self.published[command.name] = command.value
+        self._ask(ev.ValuePublished(position=position, name=command.name, value=command.value))
+        return given(position, None)
 
     def _no_irreversible(self, members: Iterable[Command[Any]]) -> None:
         for member in members:
@@ -223,6 +239,44 @@ class Asked:
         if traits and Trait.GROUP in traits:
             self.groups[position] = node
         return self._opened(node)
+
+    def _child(self, call: Call[Any], position: str) -> ChildNode:
+        """A child has its id from here on. One with a key may be there already: its holder looks, and says so."""
+        flow: Any = call.definition
+        if call.overrides.retry is not None:
+            raise self._refused(
+                f"options(retry=) are for steps: {call.told()} is a workflow, whose steps have their own"
+            )
+        asked = ev.ChildStarted(
+            at=self._now(), position=position, run_id=child_id(self.run_id, position, self._now()), workflow=flow.name,
+            input=call.input, options=call.overrides.to_json(), version=flow.version,
+            queue=call.overrides.queue or flow.queue or self.first.queue,
+        )  # fmt: skip
+        if self.first.depth >= MOST_DEEP:
+            refused = ChildNode(asked, flow.result)
+            refused.settle(too_deep(flow.name))
+            return refused
+        found = self.recorded.claim(asked, self._place)
+        node = ChildNode(found if isinstance(found, ev.ChildStarted) else asked, flow.result)
+        if found is None and call.overrides.key is not None:
+            self.links[position] = node
+        elif found is None:
+            self.new.append(asked)
+        return self._opened(node)
+
+    def _defer(self, command: Defer, position: str) -> Node:
+        at = self._now()
+        asked = ev.StepDeferred(
+            at=at, position=position, run_id=child_id(self.run_id, position, at), input=command.input(at),
+            workflow=f"{self.first.workflow}{SUFFIX}", version=self.first.version, queue=self.first.queue,
+        )  # fmt: skip
+        found = self._ask(asked)
+        return given(position, Deferred(found.run_id if isinstance(found, ev.StepDeferred) else asked.run_id))
+
+    def linked(self, event: ev.ChildStarted) -> None:
+        """It is on record which run a child is."""
+        if (node := self.links.pop(event.position, None)) is not None:
+            node.asked, node.run_id, node.joined = event, event.run_id, event.joined
 
     def _timer(self, command: Sleep, position: str) -> TimerNode:
         due = self._now() + round(command.duration * 1_000_000) if command.duration is not None else command.until
@@ -293,6 +347,11 @@ class Asked:
                 self.settle(node, GONE)
             case SendNode():
                 self.settle(node, GONE)  # it was not sent
+            case ChildNode() if not node.owned or node.position in self.links:
+                self.settle(node, GONE)  # it goes on without this run, or was not started
+            case ChildNode():
+                node.closing = True
+                self.emit(ev.ChildCancelRequested(position=node.position))
             case Group():
                 node.stop()
             case _:
@@ -351,6 +410,15 @@ class Asked:
             self.groups[node.position] = node
         return node
 
+    def adopt_child(self, started: ev.ChildStarted) -> None:
+        """A child that goes on although the code has not come to it: it is waited for, and nobody has its result."""
+        self.open[started.position] = ChildNode(started, None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is open that the run has to wait for before it ends."""
+        return any(not (isinstance(leaf, ChildNode) and leaf.detached) for leaf in self.open.values())
+
     def revived(self, leaf: Leaf) -> bool:
         """Whether a leaf goes on that was cancelled for a failure which a person did not let stand."""
         if not any(leaf.position.startswith(beneath) for beneath in self.held.values()):
@@ -382,10 +450,15 @@ def _leaves_nothing(node: StepNode) -> bool:
 _SAY_HOW = frozenset({Trait.UNDO, Trait.PURE, Trait.IRREVERSIBLE, Trait.GROUP})
 
 
-def _cancelled(spawned: StepNode, position: str) -> Node:
-    """What the workflow gets that waits for a step which was cancelled with the scope that spawned it."""
-    told = f"step {spawned.step!r} at position {spawned.position} was cancelled with the scope that it belonged to"
-    failure = describe(Cancelled(told))
+def _cancelled(spawned: StepNode | ChildNode, position: str) -> Node:
+    """What the workflow gets that waits for something which was cancelled with the scope that spawned it."""
+    name = spawned.step if isinstance(spawned, StepNode) else spawned.workflow
+    failure = describe(
+        Cancelled(f"{name!r} at position {spawned.position} was cancelled with the scope it belonged to")
+    )
     node = Node(position)
-    node.settle(Bad(StepFailed(spawned.step, spawned.position, failure), failure))
+    if isinstance(spawned, StepNode):
+        node.settle(Bad(StepFailed(name, spawned.position, failure), failure))
+    else:
+        node.settle(Bad(ChildFailed(spawned.run_id, name, failure), failure))
     return node

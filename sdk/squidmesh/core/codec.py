@@ -60,7 +60,7 @@ def encode(events: Iterable[Event]) -> str:
         row = [cls.__name__, at if before is None or at - before >= EPOCH else at - before, *_VALUES[cls](event)]
         before = at
         for default in reversed(_DEFAULTS[cls]):
-            if default is MISSING or row[-1] != default:
+            if default is MISSING or row[-1] != default or type(row[-1]) is not type(default):  # 1 is not True
                 break
             row.pop()
         if (place := _FAILURE.get(cls, EPOCH)) < len(row) and row[place] is not None:

@@ -14,10 +14,11 @@ from squidmesh.core import events as ev
 from squidmesh.core import guards
 from squidmesh.core.broken import Broken
 from squidmesh.core.calls import Command
+from squidmesh.core.continuing import ContinueAsNew, continued
 from squidmesh.core.deciding import Ending
 from squidmesh.core.deterministic import RunInfo, instant
 from squidmesh.core.failure import failure_of
-from squidmesh.core.nodes import Bad, Group, Node, Ok, StepNode
+from squidmesh.core.nodes import Bad, ChildNode, Group, Node, Ok, StepNode
 from squidmesh.core.payloads import secrets_in, size_check
 from squidmesh.core.report import RollbackReport
 from squidmesh.core.scopes import RollbackScope, Saga
@@ -56,6 +57,10 @@ class Script:
         """The run begins: its input is decoded, and the body runs to its first command."""
         self.time = max(event.at, event.start_at or 0)
         self.run.start_at, self.run.deadline = event.start_at, event.deadline
+        self.run.asked.first = event
+        if event.carried is not None:
+            self.run.asked.published |= event.carried["published"]
+            self.run.mail.keys.update(dict.fromkeys(event.carried["keys"]))
         self._secrets = secrets_in(event.input)
         self.info = RunInfo(
             run_id=self.run_id, workflow=event.workflow, version=event.version, key=event.key, parent=event.parent,
@@ -125,12 +130,14 @@ class Script:
                     self.count += 1
                     position = str(self.count)
                     self.run.scopes.place(value, position)
+                    if isinstance(value, ContinueAsNew):
+                        return self._continued(value, position)
                     if isinstance(value, RollbackScope):
                         self.awaiting = self.run.scopes.rollback(value, position)
                     else:
                         self.awaiting = self.run.asked.node(value, position)
             match self.awaiting.outcome:
-                case Ok(given) if not isinstance(self.awaiting, (StepNode, Group)):
+                case Ok(given) if not isinstance(self.awaiting, (StepNode, ChildNode, Group)):
                     turn = self._body.send(given)  # answered at once: spawn, publish, log
                 case _:
                     return None
@@ -153,6 +160,13 @@ class Script:
         except (PayloadError, DefinitionError) as refused:
             raise Broken("code_error", str(refused), self.place()) from None
         self.run.finish(Ending("completed", ev.RunCompleted(result=result)))
+
+    def _continued(self, command: ContinueAsNew, position: str) -> None:
+        try:
+            event = continued(self.run, command, position)
+        except PayloadError as refused:
+            raise Broken("code_error", f"{command.file}:{command.line}: {refused}", self.place()) from None
+        self.run.finish(Ending("continued", event))
 
     def _raised(self, error: BaseException) -> None:
         if isinstance(error, NonDeterminism):

@@ -73,10 +73,13 @@ class Known:
                 self.stuck, self.ending, self.held = None, event, None
             case ev.RunTerminated(seq=0):
                 self.ending = event
-            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunUndone():
+            case (
+                ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunUndone()
+                | ev.RunContinued()
+            ):  # fmt: skip
                 self.stuck, self.ending, self.held = None, None, None
             case ev.RollbackStarted():
-                self.requested = None if event.number else event
+                self.requested = None if event.number or event.asked_by else event
             case _:
                 pass
 

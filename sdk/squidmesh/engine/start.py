@@ -88,21 +88,27 @@ def _known(engine: Engine, runs: Sequence[NewRun], connection: Any) -> dict[str 
         row = engine.store.run_by_key(run.key, connection=connection)
         if row is None:
             continue
-        if row.workflow != run.workflow:
-            raise KeyConflict(row.run_id, run.key, f"is of workflow {row.workflow!r}, not {run.workflow!r}")
-        _same_input(engine, row.run_id, run, connection)
+        wanted = decode(run.events)[0]
+        assert isinstance(wanted, RunStarted)
+        same_start(engine, row.run_id, run.key, wanted.workflow, wanted.input, connection)
         found[run.key] = row.run_id
     return found
 
 
-def _same_input(engine: Engine, known: str, run: NewRun, connection: Any) -> None:
+def same_start(
+    engine: Engine, known: str, key: str, workflow: str, wanted: dict[str, Any], connection: Any = None
+) -> None:
+    """Whether a run that has a key was started with this workflow and input.
+
+    :raises KeyConflict: it was not. Of runs that continue one another the first one's counts.
+    """
     first = decode(engine.store.history(known, connection=connection)[0].events)[0]
-    wanted = decode(run.events)[0]
     assert isinstance(first, RunStarted)
-    assert isinstance(wanted, RunStarted)
-    assert run.key is not None
-    if dumps(_sorted(first.input)) != dumps(_sorted(wanted.input)):
-        raise KeyConflict(known, run.key, "was started with another input")
+    had = first.carried or {"workflow": first.workflow, "input": first.input}
+    if had["workflow"] != workflow:
+        raise KeyConflict(known, key, f"is of workflow {had['workflow']!r}, not {workflow!r}")
+    if dumps(_sorted(had["input"])) != dumps(_sorted(wanted)):
+        raise KeyConflict(known, key, "was started with another input")
 
 
 def _sorted(value: Any) -> Any:
@@ -127,13 +133,21 @@ def _once(runs: Sequence[NewRun]) -> list[NewRun]:
 
 def tell(engine: Engine, begun: Sequence[NewRun]) -> None:
     """Ring for runs that were committed, and let the observers know."""
+    if bells := bells_of(begun):
+        engine.doorbell.ring(bells)
+    show(engine, begun)
+
+
+def bells_of(begun: Sequence[NewRun]) -> list[Bell]:
+    """What wakes workers for runs that were committed: of many, as many as may be idle."""
     due = [run for run in begun if run.due_at <= run.created_at]
     if len(due) <= 2:
-        bells = [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
-    else:
-        bells = [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
-    if bells:
-        engine.doorbell.ring(bells)
+        return [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
+    return [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
+
+
+def show(engine: Engine, begun: Sequence[NewRun]) -> None:
+    """Let the observers know of runs that were committed."""
     if engine.observers:
         for run in begun:
             engine.observe(run.run_id, run.workflow, 1, decode(run.events))

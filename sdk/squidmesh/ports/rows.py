@@ -33,6 +33,7 @@ class RunRow:
     length: int
     code: str | None
     rollback: str | None = None
+    chain: str | None = None  # the first run of those that continue one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class NewRun:
     deadline: int | None
     events: str
     count: int
+    chain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class RunChange:
     is in the inbox and was not ``taken`` must be looked at first: such a run is let go as if a message had opened it
     again just after its end (``status`` as given, no ``ended_at``, due now), and ``Appended.pinged`` says so.
     ``rollback`` is the outcome of the newest rollback, or "walking"; None leaves what is there.
+    ``chain``: the run is a link of this chain from now on, and its key is the successor's.
     """
 
     status: str
@@ -193,13 +196,35 @@ class RunChange:
     ended_at: int | None = None
     code: str | None = None
     rollback: str | None = None
+    chain: str | None = None
+
+
+class KeyTaken(Exception):
+    """A run that an append would have started has the key of another one, which was started meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What an append puts into the inbox of another run, and pings it; not delivered to a run that is not there.
+
+    ``queue``: where that run is driven, as far as the sender knows, for the bell. ``opens``: delivered also to a run
+    that has ended, which is opened again: with this status, or (``""``) with the one that it has. None: only to one
+    that has not.
+    """
+
+    run_id: str
+    kind: str
+    events: str  # JSON text of an array of events
+    queue: str
+    key: str | None = None
+    opens: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
     """The events of one decision for one run, fenced by its holder; all of it is written, or nothing.
 
-    Without events (``count`` 0) only the run's row changes.
+    Without events (``count`` 0) only the run's row changes, and what is told to others is.
     """
 
     run_id: str
@@ -212,6 +237,8 @@ class Append:
     tasks: tuple[NewTask, ...] = ()
     joins: tuple[Join, ...] = ()
     taken: tuple[int, ...] = ()  # inbox rows that this append has folded in
+    runs: tuple[NewRun, ...] = ()  # started with it: a key that is taken raises ``KeyTaken``, and nothing is written
+    letters: tuple[Letter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,10 @@ class Store(Protocol):
     # -- reading
     def run(self, run_id: str, connection: Any = None) -> RunRow | None: ...
     def run_by_key(self, key: str, workflow: str | None = None, connection: Any = None) -> RunRow | None: ...
+    def newest(self, chain: str) -> RunRow | None:
+        """The newest of the runs that continue one another, by the id of the first."""
+        ...
+
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
         """Newest first (id descending), those with id < ``before``."""
         ...
@@ -161,7 +165,12 @@ class Store(Protocol):
         """For the holder: forget the ping, then read the inbox. None when the run is not held any more."""
         ...
 
-    def append(self, append: Append) -> Appended: ...
+    def append(self, append: Append) -> Appended:
+        """Write an append whole, durably, or leave it.
+
+        :raises KeyTaken: a run that it starts has the key of another; nothing is written.
+        """
+        ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction on a connection of the engine's own pool, at the isolation level that it has.

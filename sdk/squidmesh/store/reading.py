@@ -46,6 +46,11 @@ def run_by_key(database: Database, key: str, workflow: str | None, connection: A
     return run_row(rows[0]) if rows else None
 
 
+def newest(database: Database, chain: str) -> RunRow | None:
+    rows = database.read(f"SELECT {RUN} FROM squidmesh_runs WHERE chain = :chain ORDER BY id DESC LIMIT 1", chain=chain)
+    return run_row(rows[0]) if rows else None
+
+
 def runs(database: Database, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
     conditions: list[str] = []
     parameters: dict[str, Any] = {"limit": limit}

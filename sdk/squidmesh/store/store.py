@@ -78,6 +78,9 @@ class SqlStore:
     def run_by_key(self, key: str, workflow: str | None = None, connection: Any = None) -> RunRow | None:
         return reading.run_by_key(self.database, key, workflow, connection)
 
+    def newest(self, chain: str) -> RunRow | None:
+        return reading.newest(self.database, chain)
+
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
         return reading.runs(self.database, wanted, limit, before)
 

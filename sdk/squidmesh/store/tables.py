@@ -52,10 +52,12 @@ runs = Table(
     Column("epoch", Integer, nullable=False),  # counts its holders
     Column("length", Integer, nullable=False),  # number of events; exact when nobody holds it
     Column("rollback", Text),  # outcome of the newest rollback, or walking
+    Column("chain", ID),  # the first of the runs that continue one another
     _some("key", "runs", "key", where="key IS NOT NULL", unique=True),
     _some("due", "runs", "queue", "priority", "due_at", where="due_at IS NOT NULL AND worker IS NULL"),
     _some("held", "runs", "worker", where="worker IS NOT NULL"),
     _some("parent", "runs", "parent", where="parent IS NOT NULL"),
+    _some("chain", "runs", "chain", "id", where="chain IS NOT NULL"),
     Index("squidmesh_runs_status", "status", "id"),
 )
 
