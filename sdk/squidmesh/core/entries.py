@@ -70,7 +70,7 @@ class Entry:
     settled: Settled | None = None
 
     def has(self, trait: Trait) -> bool:
-        return trait.value in self.traits
+        return trait in self.traits
 
     @property
     def irreversible(self) -> str | None:
@@ -94,6 +94,13 @@ class Entry:
                 return self.function is not None or all(member.has(Trait.UNDO) for member in self.members)
             case _:
                 return True
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether a rollback has left it behind, and nobody has answered for it."""
+        if (done := self.settled) is not None:
+            return done.by is None and done.state in ("irreversible", "failed", "unaccounted")
+        return self.failed is not None
 
 
 @dataclass(slots=True)

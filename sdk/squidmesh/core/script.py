@@ -173,7 +173,7 @@ class Script:
             raise error
         if not isinstance(error, self.run.workflow.ends_on):
             place = self.place()
-            raise Broken("code_error", guards.broken_code(error, place.file, place.line), place)
+            raise Broken(guards.broken_by(error), guards.broken_code(error, place.file, place.line), place)
         self.run.no_pivot_passed(None, error)
         failure = failure_of(error, secrets=self._secrets)
         self.run.finish(Ending("failed", ev.RunFailed(failure=failure), self.run.workflow.on_failure == "undo", error))

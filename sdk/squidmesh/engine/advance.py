@@ -29,7 +29,7 @@ from squidmesh.core.standing import Standing, standing
 from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import children, inline, placing
 from squidmesh.engine.continuing import chain_of
-from squidmesh.engine.hold import drained_by, fire, fold, hold, hold_next, learn, unblocked
+from squidmesh.engine.hold import drained_by, fire, fold, hold, learn, unblocked
 from squidmesh.engine.linking import link
 from squidmesh.engine.live import Live
 from squidmesh.engine.pace import BUDGET
@@ -72,13 +72,12 @@ def advance(worker: Worker, run_id: str) -> list[Bell]:
     return follow
 
 
-def advance_next(worker: Worker, queue: str, priority: int) -> list[Bell] | None:
-    """The same with the run of this queue and priority that is due first; None when there is none."""
+def drive(worker: Worker, live: Live) -> list[Bell]:
+    """Drive a run that is held as far as it goes here, and let it go; gives the bells that follow."""
     follow: list[Bell] = []
-    live = hold_next(worker, queue, priority)
-    if live is not None and _driven(worker, live, follow):
-        follow.append(Bell(BellKind.ADVANCE, queue, live.run_id))
-    return None if live is None else follow
+    if _driven(worker, live, follow):
+        follow.append(Bell(BellKind.ADVANCE, live.run.queue, live.run_id))
+    return follow
 
 
 def _driven(worker: Worker, live: Live, follow: list[Bell]) -> bool:
@@ -182,8 +181,9 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     now = worker.engine.clock.now()
     if decision.ended:
         return RunChange(
-            status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live), chain=chain_of(live)
-        )
+            status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live),
+            orphans=_orphans(live), chain=chain_of(live),
+        )  # fmt: skip
     if (blocked := decision.blocked) is not None:
         if blocked.reason == Reason.PAST_PIVOT:  # other code would not help
             if live.interpreter.told is None or live.interpreter.told.message != blocked.message:
@@ -197,7 +197,7 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     dues = [now] if ready else [due for due in (stands.due, drained_by(worker, live)) if due is not None]
     return RunChange(
         status=stands.status, reason=stands.reason, release=True, due_at=min(dues, default=None),
-        rollback=_rollback(live),
+        rollback=_rollback(live), orphans=_orphans(live),
     )  # fmt: skip
 
 
@@ -225,6 +225,15 @@ def _rollback(live: Live) -> str | None:
     return (rollbacks[-1].outcome or "walking") if rollbacks else None
 
 
+def _orphans(live: Live) -> int | None:
+    """How many effects the run's rollbacks have left that nobody has answered for."""
+    return (
+        sum(entry.orphaned for entry in live.interpreter.chain.entries.values())
+        if live.interpreter.ledger.walked
+        else None
+    )
+
+
 def _going_on(live: Live) -> RunChange | None:
     """What changes in the row of a run that is driven on: it was blocked, or its rollback begins or is over."""
     run, interpreter = live.run, live.interpreter
@@ -238,7 +247,7 @@ def _going_on(live: Live) -> RunChange | None:
     if run.status == stands.status and (stands.reason is None or run.reason == stands.reason):
         return None
     live.run = dataclasses.replace(run, status=stands.status.value, reason=stands.reason, code=None)
-    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live))
+    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live), orphans=_orphans(live))
 
 
 def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | None, follow: list[Bell]) -> Appended:

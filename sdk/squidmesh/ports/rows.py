@@ -34,6 +34,7 @@ class RunRow:
     code: str | None
     rollback: str | None = None
     chain: str | None = None  # the first run of those that continue one another
+    orphans: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,8 @@ class RunChange:
     With ``ended_at`` the run is over: no due time is kept, and its tasks, joins and inbox rows are removed. But what
     is in the inbox and was not ``taken`` must be looked at first: such a run is let go as if a message had opened it
     again just after its end (``status`` as given, no ``ended_at``, due now), and ``Appended.pinged`` says so.
-    ``rollback`` is the outcome of the newest rollback, or "walking"; None leaves what is there.
+    ``rollback`` is the outcome of the newest rollback, or "walking", ``orphans`` how many effects its rollbacks have
+    left that nobody has answered for; None leaves what is there.
     ``chain``: the run is a link of this chain from now on, and its key is the successor's.
     """
 
@@ -196,6 +198,7 @@ class RunChange:
     ended_at: int | None = None
     code: str | None = None
     rollback: str | None = None
+    orphans: int | None = None
     chain: str | None = None
 
 
@@ -291,7 +294,11 @@ class ScheduleChange:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """What ``mesh.list`` asks for; None means any."""
+    """What ``mesh.list`` asks for; None means any.
+
+    ``reason``: of a run that is over, its status. ``deadline``: how an open run stands to its own, a state of
+    core/deadlines.py. ``orphaned``: whether it has orphans.
+    """
 
     status: Sequence[str] | None = None
     reason: Sequence[str] | None = None
@@ -305,6 +312,9 @@ class RunFilter:
     created_before: int | None = None
     ended_after: int | None = None
     ended_before: int | None = None
+    deadline: str | None = None
+    has_rollback: bool | None = None
+    orphaned: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

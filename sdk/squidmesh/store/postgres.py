@@ -308,6 +308,7 @@ def _changing(statements: Statements, which: list[int], appends: Sequence[Append
         reasons=[c.reason for c in changes],
         codes=[c.code for c in changes],
         rollbacks=[c.rollback for c in changes],
+        orphans=[c.orphans for c in changes],
         releases=[c.release or c.ended_at is not None for c in changes],
         dues=[c.due_at for c in changes],
         ends=[c.ended_at for c in changes],

@@ -47,13 +47,15 @@ CHANGE: Final = """
 WITH a AS MATERIALIZED (
     SELECT * FROM unnest(
         :n::int[], :runs::uuid[], :workers::text[], :epochs::int[], :seqs::int[], :counts::int[], :events::text[],
-        :statuses::text[], :reasons::text[], :codes::text[], :rollbacks::text[], :releases::bool[], :dues::bigint[],
-        :ends::bigint[]
-    ) AS a(n, run_id, worker, epoch, seq, count, events, status, reason, code, rollback, release, due_at, ended_at)
+        :statuses::text[], :reasons::text[], :codes::text[], :rollbacks::text[], :orphans::int[], :releases::bool[],
+        :dues::bigint[], :ends::bigint[]
+    ) AS a(
+        n, run_id, worker, epoch, seq, count, events, status, reason, code, rollback, orphans, release, due_at, ended_at
+    )
 ), u AS (
     UPDATE squidmesh_runs AS r
     SET status = a.status, reason = a.reason, code = a.code, ended_at = a.ended_at, length = a.seq + a.count - 1,
-        rollback = COALESCE(a.rollback, r.rollback),
+        rollback = COALESCE(a.rollback, r.rollback), orphans = COALESCE(a.orphans, r.orphans),
         worker = CASE WHEN a.release THEN NULL ELSE r.worker END,
         due_at = CASE WHEN a.ended_at IS NOT NULL THEN NULL
             WHEN a.release THEN COALESCE(r.due_at, a.due_at) ELSE r.due_at END
@@ -110,7 +112,7 @@ _HELD = """f AS MATERIALIZED (
 _CHANGED = """f AS (
     UPDATE squidmesh_runs AS r
     SET status = :status::text, reason = :reason::text, code = :code::text, length = :length::int,
-        rollback = COALESCE(:rollback::text, r.rollback)#more#
+        rollback = COALESCE(:rollback::text, r.rollback), orphans = COALESCE(:orphans::int, r.orphans)#more#
     WHERE #fence#
     RETURNING r.id, (#pinged#)#down# AS pinged
 )"""
@@ -292,6 +294,7 @@ def whole_parameters(append: Append) -> dict[str, Any]:
         "code": change.code if change else None,
         "rollback": change.rollback if change else None,
         "chain": change.chain if change else None,
+        "orphans": change.orphans if change else None,
         "due_at": change.due_at if change else None,
         "ended_at": change.ended_at if change else None,
         "taken": list(append.taken),

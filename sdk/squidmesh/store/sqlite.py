@@ -65,6 +65,8 @@ class Sqlite:
     def prepare(self, driver: Any) -> None:
         driver.isolation_level = None
         driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+        if driver.execute("PRAGMA page_count").fetchone() == (0,):  # a new file; later it would take the write lock
+            driver.execute("PRAGMA auto_vacuum = INCREMENTAL")  # its free pages can be given back
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             driver.execute(f"PRAGMA {pragma}")
 
@@ -233,6 +235,7 @@ def _change(statements: Statements, append: Append, change: RunChange, arrived: 
         reason=change.reason,
         code=change.code,
         rollback=change.rollback,
+        orphans=change.orphans,
         length=append.seq + append.count - 1,
         worker=None if change.release else append.worker,
         due_at=due_at,
@@ -252,6 +255,7 @@ def _end(statements: Statements, append: Append, change: RunChange) -> bool:
         reason=change.reason,
         code=change.code,
         rollback=change.rollback,
+        orphans=change.orphans,
         length=append.seq + append.count - 1,
         ended_at=change.ended_at,
         chain=change.chain,
@@ -305,14 +309,16 @@ WHERE r.id = :run_id AND r.worker = :worker AND r.epoch = :epoch AND w.expires_a
 """
 _CHANGE = """
 UPDATE squidmesh_runs
-SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback),
+    orphans = COALESCE(:orphans, orphans), length = :length,
     worker = :worker, due_at = :due_at, ended_at = NULL
 WHERE id = :run_id
 """
 _ARRIVED = "EXISTS (SELECT 1 FROM squidmesh_inbox AS i WHERE i.run_id = :run_id)"
 _END = f"""
 UPDATE squidmesh_runs
-SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback),
+    orphans = COALESCE(:orphans, orphans), length = :length,
     worker = NULL, due_at = CASE WHEN {_ARRIVED} THEN {{now}} END,
     ended_at = CASE WHEN {_ARRIVED} THEN NULL ELSE :ended_at END,
     chain = COALESCE(:chain, chain), key = CASE WHEN :chain IS NULL THEN key END

@@ -21,6 +21,8 @@ from squidmesh.ports import (
     LostTasks,
     NewRun,
     Outcome,
+    Prunable,
+    Record,
     Reported,
     RunFilter,
     RunRow,
@@ -29,9 +31,21 @@ from squidmesh.ports import (
     TaskRow,
     TickRow,
     Transaction,
+    Tree,
     WorkerRow,
 )
-from squidmesh.store import holding, leases, messages, reading, schedules, tasks, transactions
+from squidmesh.store import (
+    holding,
+    leases,
+    listing,
+    messages,
+    pruning,
+    reading,
+    reclaiming,
+    schedules,
+    tasks,
+    transactions,
+)
 from squidmesh.store.committer import Committer
 from squidmesh.store.database import Database
 
@@ -82,7 +96,10 @@ class SqlStore:
         return reading.newest(self.database, chain)
 
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
-        return reading.runs(self.database, wanted, limit, before)
+        return listing.runs(self.database, wanted, limit, before)
+
+    def counts(self, wanted: RunFilter) -> list[tuple[str, str, int]]:
+        return listing.counts(self.database, wanted)
 
     def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]:
         return reading.history(self.database, run_id, after, connection)
@@ -98,6 +115,9 @@ class SqlStore:
 
     def tasks(self, run_id: str) -> list[TaskRow]:
         return reading.tasks(self.database, run_id)
+
+    def holdings(self) -> dict[str, tuple[int, int]]:
+        return reading.holdings(self.database)
 
     def workers(self) -> list[WorkerRow]:
         return reading.workers(self.database)
@@ -131,9 +151,15 @@ class SqlStore:
         return holding.claim(self.database, worker, run_id, can, known)
 
     def claim_next(
-        self, worker: str, queue: str, priority: int, can: Capability, known: Callable[[str], int]
+        self,
+        worker: str,
+        queue: str,
+        priority: int,
+        can: Capability,
+        known: Callable[[str], int],
+        fresh: bool = False,
     ) -> Claimed | None:
-        return holding.claim_next(self.database, worker, queue, priority, can, known)
+        return holding.claim_next(self.database, worker, queue, priority, can, known, fresh)
 
     def priorities(self, queue: str) -> list[int]:
         return reading.priorities(self.database, queue)
@@ -197,6 +223,20 @@ class SqlStore:
 
     def change_schedule(self, change: ScheduleChange, wait: bool = True) -> bool:
         return schedules.change(self.database, change, wait)
+
+    # ----------------------------------------------------------------------------------------------- retention
+
+    def trees(self, wanted: Prunable, after: str | None, limit: int) -> list[Tree]:
+        return pruning.trees(self.database, wanted, after, limit)
+
+    def records(self, run_ids: Sequence[str]) -> list[Record]:
+        return pruning.records(self.database, run_ids)
+
+    def prune(self, trees: Sequence[Tree]) -> frozenset[str]:
+        return pruning.prune(self.database, trees)
+
+    def reclaim(self, step: int) -> bool:
+        return reclaiming.reclaim(self.database, step)
 
     # -------------------------------------------------------------------------------- messages and the sweep
 

@@ -2,8 +2,9 @@
 
     a completed step is in the chain · one outcome for each planned entry · undos begin newest first, one at a time,
     each in a rollback that planned it · attempts are numbered from 1 without a gap · no undo begins while a step of
-    its scope is being tried, or a child of it goes on · a run ends after its children · clean is said only where everything was undone, never ran or was committed · after its
-    end a run only goes on because a person, or the rollback of another run, wants it to
+    its scope is being tried, or a child of it goes on · a run ends after its children · clean is said only where all
+    was undone, never ran or was committed · after its end a run only goes on because a person, or the rollback of
+    another run, wants it to
 
 The rule of this file: read from the events alone, one after the other; the first that cannot be is named, with what
 came before it.

@@ -58,6 +58,10 @@ def ended(row: RunRow, run: Folded, status: str, ended_at: int | None) -> str:
             told = f"The run was terminated by {actor}{when}: {note}."
         case ev.RunCompleted():
             told = f"The run completed{when}."
+        case ev.RunContinued(run_id=successor, workflow=workflow):
+            return (
+                f"The run went on as run {successor} of {workflow!r}{when}; that one has its key, result and signals."
+            )
         case _:
             told = f"The run is {status}{when}."
     return told + repair.left_behind(run)
@@ -107,6 +111,9 @@ def actions(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding]) 
         case Reason.FAILED:
             look = Action(python=f"{handle}.inspect()", why="shows its steps, each with its attempts")
             return [look, *repair.after_the_end(row, run)]
+        case Reason.CONTINUED if isinstance(run.end, ev.RunContinued):
+            on = run.end.run_id
+            return [Action(python=f'mesh.handle("{on}")', cli=f"squidmesh show {on}", why="is the run that goes on")]
         case Reason.CANCELLED | Reason.TERMINATED | Reason.UNDONE:
             return repair.after_the_end(row, run)
         case _:
