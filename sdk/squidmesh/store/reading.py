@@ -5,6 +5,7 @@ The rule of this file: nothing is changed. Each question is one statement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from squidmesh.ports import Capability, Due, HistoryRow, InboxRow, RunRow, TaskRow, WorkerRow
