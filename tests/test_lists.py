@@ -172,5 +172,5 @@ def test_what_there_cannot_be_is_refused_by_name(filters: dict[str, Any], told: 
     with pytest.raises(ValueError, match=told):
         mesh.list(**filters)
     with pytest.raises(TypeError, match="no filter 'colour'"):
-        mesh.counts(**{"colour": "red"})
+        mesh.counts(colour="red")
     mesh.close()

@@ -246,8 +246,8 @@ def goes_on(n: int) -> Flow[None]:
 
 
 ALL = [
-    parent, undone_child, undoes_child, goes_on, short, sleeps, both, looked_at, tries, listens, asks, stops, broken, names, reads, doubts, pivots, cannot_undo,
-    undoes, stays, pays,
+    parent, undone_child, undoes_child, goes_on, short, sleeps, both, looked_at, tries, listens, asks, stops,
+    broken, names, reads, doubts, pivots, cannot_undo, undoes, stays, pays,
 ]  # fmt: skip
 
 

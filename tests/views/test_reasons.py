@@ -17,9 +17,8 @@ def test_every_reason_belongs_to_a_status_or_to_any() -> None:
 
 
 def test_the_page_is_what_the_code_gives() -> None:
-    assert PAGE.read_text() == reasons_page(), (
-        "write it anew: python -c \"from squidmesh.views.reasons import *; print(reasons_page(), end='')\" > docs/reasons.md"
-    )
+    anew = "from squidmesh.views.reasons import *; print(reasons_page(), end='')"
+    assert PAGE.read_text() == reasons_page(), f'write it anew: python -c "{anew}" > docs/reasons.md'
 
 
 def test_the_page_names_each_reason_once() -> None:

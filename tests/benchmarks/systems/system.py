@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -56,6 +56,22 @@ class Undoing(Session, Protocol):
 
     def undo_seconds(self) -> float:
         """How long the undoing of the latest such run took."""
+        ...
+
+
+class Looking(Session, Protocol):
+    """A system whose runs an operator looks at."""
+
+    def look(self, view: str) -> None:
+        """Have a view (``explain``, ``inspect``) of the run that was started last."""
+        ...
+
+    def fill(self, runs: int) -> None:
+        """Put so many runs into the database, of many kinds, as if they had happened."""
+        ...
+
+    def page(self, filters: Mapping[str, object]) -> None:
+        """Read the first page of 50 runs of a filter."""
         ...
 
 
