@@ -1,5 +1,6 @@
 """Durable workflows inside a Python application."""
 
+from squidmesh.bulk import BulkReport, BulkRun
 from squidmesh.core.calls import Call, Command
 from squidmesh.core.commands import (
     FanOut,
@@ -28,6 +29,7 @@ from squidmesh.core.step import Step, step
 from squidmesh.core.stepcontext import RollbackInfo, StepContext, context
 from squidmesh.core.transactions import transaction
 from squidmesh.core.workflow import Flow, Workflow, workflow
+from squidmesh.engine.pruning import Pruned
 from squidmesh.errors import (
     Cancelled,
     ChildFailed,
@@ -73,6 +75,8 @@ from squidmesh.scheduling import Schedule
 
 __all__ = [
     "Applied",
+    "BulkReport",
+    "BulkRun",
     "Call",
     "Cancelled",
     "ChildFailed",
@@ -112,6 +116,7 @@ __all__ = [
     "PastPivot",
     "PayloadError",
     "Pending",
+    "Pruned",
     "Retry",
     "RetryAfter",
     "RetryStep",

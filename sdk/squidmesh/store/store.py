@@ -21,6 +21,8 @@ from squidmesh.ports import (
     LostTasks,
     NewRun,
     Outcome,
+    Prunable,
+    Record,
     Reported,
     RunFilter,
     RunRow,
@@ -29,9 +31,21 @@ from squidmesh.ports import (
     TaskRow,
     TickRow,
     Transaction,
+    Tree,
     WorkerRow,
 )
-from squidmesh.store import holding, leases, listing, messages, reading, schedules, tasks, transactions
+from squidmesh.store import (
+    holding,
+    leases,
+    listing,
+    messages,
+    pruning,
+    reading,
+    reclaiming,
+    schedules,
+    tasks,
+    transactions,
+)
 from squidmesh.store.committer import Committer
 from squidmesh.store.database import Database
 
@@ -134,9 +148,15 @@ class SqlStore:
         return holding.claim(self.database, worker, run_id, can, known)
 
     def claim_next(
-        self, worker: str, queue: str, priority: int, can: Capability, known: Callable[[str], int]
+        self,
+        worker: str,
+        queue: str,
+        priority: int,
+        can: Capability,
+        known: Callable[[str], int],
+        fresh: bool = False,
     ) -> Claimed | None:
-        return holding.claim_next(self.database, worker, queue, priority, can, known)
+        return holding.claim_next(self.database, worker, queue, priority, can, known, fresh)
 
     def priorities(self, queue: str) -> list[int]:
         return reading.priorities(self.database, queue)
@@ -200,6 +220,20 @@ class SqlStore:
 
     def change_schedule(self, change: ScheduleChange, wait: bool = True) -> bool:
         return schedules.change(self.database, change, wait)
+
+    # ----------------------------------------------------------------------------------------------- retention
+
+    def trees(self, wanted: Prunable, after: str | None, limit: int) -> list[Tree]:
+        return pruning.trees(self.database, wanted, after, limit)
+
+    def records(self, run_ids: Sequence[str]) -> list[Record]:
+        return pruning.records(self.database, run_ids)
+
+    def prune(self, trees: Sequence[Tree]) -> frozenset[str]:
+        return pruning.prune(self.database, trees)
+
+    def reclaim(self, step: int) -> bool:
+        return reclaiming.reclaim(self.database, step)
 
     # -------------------------------------------------------------------------------- messages and the sweep
 

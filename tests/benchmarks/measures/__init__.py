@@ -1,6 +1,21 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
-from tests.benchmarks.measures import fan_out, latency, lists, sequential, starts, undo, views, w10
+from tests.benchmarks.measures import (
+    fan_out,
+    latency,
+    lists,
+    prune,
+    sequential,
+    signals,
+    starts,
+    starts_beside,
+    ticks,
+    timers,
+    undo,
+    views,
+    w10,
+    waiting,
+)
 from tests.benchmarks.measures.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -10,6 +25,12 @@ MEASURES: tuple[Measure, ...] = (
     *fan_out.MEASURES,
     *starts.MEASURES,
     *undo.MEASURES,
+    *signals.MEASURES,
+    *ticks.MEASURES,
+    *waiting.MEASURES,
+    *timers.MEASURES,
+    starts_beside.MEASURE,
+    prune.MEASURE,
     lists.MEASURE,
     *views.MEASURES,
 )

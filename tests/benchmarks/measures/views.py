@@ -7,20 +7,21 @@ import time
 from functools import partial
 from typing import cast
 
+from tests.benchmarks import workflows
 from tests.benchmarks.measures.measure import Figures, Measure, wait_for, warm_up
-from tests.benchmarks.systems.system import Looking, Session
+from tests.benchmarks.systems.system import PAYLOAD, Meshed, Session
 
 STEPS = 3_333  # three events each
 
 
 def perform(view: str, session: Session, looks: int) -> Figures:
-    looking, before = cast(Looking, session), session.finished()
-    session.sequences(1, STEPS)
+    meshed, before = cast(Meshed, session), session.finished()
+    run = meshed.mesh.start(workflows.sequence(STEPS, PAYLOAD))
     wait_for(session, before + 1)
     took = []
     for _ in range(looks):
         began = time.perf_counter()
-        looking.look(view)
+        getattr(run, view)()
         took.append(time.perf_counter() - began)
     return {"n": looks, "steps": STEPS, "ms": statistics.median(took) * 1e3, "best_ms": min(took) * 1e3}
 

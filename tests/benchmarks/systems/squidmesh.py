@@ -3,68 +3,44 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from squidmesh import Handle, Mesh
-from tests.benchmarks import workflows
+from squidmesh.engine import pruning
+from tests.benchmarks import finished, workflows
 from tests.benchmarks.machine import Servers
 from tests.benchmarks.postgres import APPLICATION, copy_of
 from tests.benchmarks.processes import workers
 from tests.benchmarks.redis import redis_database
 from tests.benchmarks.systems.system import PAYLOAD, Session, System
 
+AGE = 3_600  # seconds, of the youngest of the runs that are made finished
 THREADS = 8  # in each worker process, the command's default
-
-
-# A database that has stood for a while: a third of its runs are open, and some are of each kind that is asked for.
-FILL = """
-INSERT INTO squidmesh_runs (
-    id, workflow, version, status, reason, queue, priority, attributes, created_at, ended_at, deadline, due_at, epoch,
-    length, rollback, orphans
-)
-SELECT (lpad(to_hex(1780000000000 + n), 12, '0') || '7000800000000000' || lpad(to_hex(n % 10000), 4, '0'))::uuid,
-    'flow' || n % 20, 1 + n % 3, s.status,
-    CASE WHEN s.status = 'waiting' THEN CASE WHEN n % 1000 = 7 THEN 'waiting_for_signal' ELSE 'sleeping' END
-        WHEN s.status = 'blocked' THEN 'code_error' END,
-    'default', 0,
-    CASE WHEN n % 2 = 0 THEN
-        json_build_object('customer', n % 100000, 'shop', CASE WHEN n % 10 < 8 THEN 'sofia' ELSE 'burgas' END) END,
-    t.now - 1000000::bigint * (%(runs)s - n), CASE WHEN NOT s.open THEN t.now - 1000000::bigint * (%(runs)s - n - 5) END,
-    CASE WHEN s.open AND n % 4 = 0 THEN t.now + CASE WHEN n % 400 = 0 THEN -1000000 ELSE 864000000000 END END,
-    CASE WHEN s.open THEN t.now + 3600000000 + n END, 1, 5,
-    CASE WHEN s.status = 'failed' THEN CASE WHEN n % 50 = 33 THEN 'partial' ELSE 'clean' END END,
-    CASE WHEN s.status = 'failed' AND n % 50 = 33 THEN 1 END
-FROM generate_series(1, %(runs)s) AS n
-CROSS JOIN (SELECT (extract(epoch FROM now()) * 1000000)::bigint AS now) AS t
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN n % 100 < 30 THEN 'waiting' WHEN n % 100 = 31 THEN 'blocked' WHEN n % 100 < 37 THEN 'failed'
-        ELSE 'completed' END AS status, n % 100 < 32 AND n % 100 <> 30 AS open
-) AS s
-""".replace(" % ", " %% ")
 
 
 class SquidMesh:
     def __init__(self, mesh: Mesh, database: str, pids: Sequence[int]) -> None:
-        self._mesh = mesh
+        self.mesh = mesh
         self.database: str | None = database
         self.pids = pids
         self._undone: Handle[None]
-        self._newest: Handle[str]
-        self._looking = psycopg.connect(database, autocommit=True, application_name=APPLICATION)
+        self.looking = psycopg.connect(database, autocommit=True, application_name=APPLICATION)
 
     def sequences(self, runs: int, steps: int) -> None:
         if runs == 1:
-            self._newest = self._mesh.start(workflows.sequence(steps, PAYLOAD))
+            self.mesh.start(workflows.sequence(steps, PAYLOAD))
         else:
-            self._mesh.start_many([workflows.sequence(steps, PAYLOAD) for _ in range(runs)])
+            self.mesh.start_many([workflows.sequence(steps, PAYLOAD) for _ in range(runs)])
 
     def fan_out(self, width: int) -> None:
-        self._mesh.start(workflows.spread(width))
+        self.mesh.start(workflows.spread(width))
 
     def start(self) -> None:
         self.sequences(1, 10)
@@ -73,29 +49,50 @@ class SquidMesh:
         self.sequences(runs, 10)
 
     def undo(self, steps: int) -> None:
-        self._undone = self._mesh.start(workflows.undone(steps, PAYLOAD))
+        self._undone = self.mesh.start(workflows.undone(steps, PAYLOAD))
 
     def undo_seconds(self) -> float:
         times = {event.kind: event.at for event in self._undone.history()}
         return (times["RollbackEnded"] - times["RollbackStarted"]) / 1e6
 
-    def look(self, view: str) -> None:
-        getattr(self._newest, view)()
-
-    def fill(self, runs: int) -> None:
-        self._looking.execute(FILL, {"runs": runs})
-        self._looking.execute("VACUUM ANALYZE squidmesh_runs")
-
-    def page(self, filters: Mapping[str, Any]) -> None:
-        self._mesh.list(limit=50, **filters)
-
     def finished(self) -> int:
         query = "SELECT count(*) FROM squidmesh_runs WHERE ended_at IS NOT NULL"
-        (count,) = self._looking.execute(query).fetchone() or (0,)
+        (count,) = self.looking.execute(query).fetchone() or (0,)
         return int(count)
 
+    def finish(self, runs: int) -> None:
+        assert self.database is not None
+        with Mesh(self.database) as mesh:  # without a broker: nobody else is told of the one that is copied
+            like = mesh.start(workflows.sequence(10, PAYLOAD), priority=-1)
+            with mesh.worker(threads=1):
+                like.result(30)
+        first = time.time_ns() // 1_000 - AGE * 1_000_000 - runs * finished.APART
+        finished.make(self.database, like.run_id, runs, first)
+
+    def prune(self, rest: Callable[[float], None]) -> None:
+        engine = self._mesh.connect_engine()
+        wanted = pruning.wanted(engine.clock.now(), {"completed": AGE})
+        pruning.prune(engine, wanted, limit=None, dry_run=False, archive=None, pace=0.1, rest=rest)
+
+    def prunable(self) -> int:
+        return self._count("key LIKE 'finished-%'")
+
+    def unfinished(self) -> int:
+        return self._count("status = ANY('{pending,running,waiting}')")
+
+    def _count(self, where: LiteralString) -> int:
+        query = sql.SQL("SELECT count(*) FROM squidmesh_runs WHERE {}").format(sql.SQL(where))
+        (count,) = self.looking.execute(query).fetchone() or (0,)
+        return int(count)
+
+    def reclaim(self) -> None:
+        pruning.reclaim(self._mesh.connect_engine(), 1.0)
+
+    def bytes(self) -> int:
+        return sum(finished.sizes(self.looking).values())
+
     def close(self) -> None:
-        self._looking.close()
+        self.looking.close()
 
 
 @contextmanager
@@ -123,6 +120,9 @@ def _make(database: str) -> None:
 SYSTEMS = (
     System(
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
-        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo", "lists", "views"}),
+        measures=frozenset({
+            "w10", "sequential", "latency", "fan_out", "starts", "undo", "signals", "ticks", "waiting", "timers",
+            "starts_beside", "prune", "lists", "views",
+        }),
     ),
 )  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
+import psycopg
+
+from squidmesh import Mesh
 from tests.benchmarks.machine import Servers
 
 #: What every step is given and gives back.
@@ -59,19 +62,43 @@ class Undoing(Session, Protocol):
         ...
 
 
-class Looking(Session, Protocol):
-    """A system whose runs an operator looks at."""
+class Meshed(Session, Protocol):
+    """Squid Mesh, where something is measured that the others do not have, or do not show."""
 
-    def look(self, view: str) -> None:
-        """Have a view (``explain``, ``inspect``) of the run that was started last."""
+    @property
+    def mesh(self) -> Mesh: ...
+
+    @property
+    def looking(self) -> psycopg.Connection:
+        """A connection of the benchmark's own to the database."""
         ...
 
-    def fill(self, runs: int) -> None:
-        """Put so many runs into the database, of many kinds, as if they had happened."""
+
+class Pruning(Session, Protocol):
+    """A system that deletes what has ended."""
+
+    def finish(self, runs: int) -> None:
+        """Make so many finished runs of 10 steps, older than all others."""
         ...
 
-    def page(self, filters: Mapping[str, object]) -> None:
-        """Read the first page of 50 runs of a filter."""
+    def prune(self, rest: Callable[[float], None]) -> None:
+        """Delete those again, at the system's own pace; ``rest`` is called for each rest, with its seconds."""
+        ...
+
+    def prunable(self) -> int:
+        """How many of those are there."""
+        ...
+
+    def unfinished(self) -> int:
+        """How many runs have not ended, as one cheap look gives it."""
+        ...
+
+    def reclaim(self) -> None:
+        """Make room of what was deleted."""
+        ...
+
+    def bytes(self) -> int:
+        """What the tables of runs take up, with their indexes."""
         ...
 
 
