@@ -28,6 +28,7 @@ from squidmesh.core.step import Step, step
 from squidmesh.core.stepcontext import RollbackInfo, StepContext, context
 from squidmesh.core.transactions import transaction
 from squidmesh.core.workflow import Flow, Workflow, workflow
+from squidmesh.engine.pruning import Pruned
 from squidmesh.errors import (
     Cancelled,
     ChildFailed,
@@ -112,6 +113,7 @@ __all__ = [
     "PastPivot",
     "PayloadError",
     "Pending",
+    "Pruned",
     "Retry",
     "RetryAfter",
     "RetryStep",

@@ -84,9 +84,13 @@ class KeyConflict(MeshError):
 
 
 class RunNotFound(MeshError, LookupError):
-    """No run has this id (or key) in this database."""
+    """No run has this id (or key) in this database: there never was one, or it was pruned after its end."""
 
-    def __init__(self, wanted: str, hint: str = "check the id, and that the mesh uses the right database") -> None:
+    def __init__(
+        self,
+        wanted: str,
+        hint: str = "check the id, and that the mesh uses the right database; if it had ended, it may have been pruned",
+    ) -> None:
         self.wanted = wanted
         super().__init__(f"no run {wanted!r}: {hint}")
 

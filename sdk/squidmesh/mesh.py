@@ -31,6 +31,7 @@ from squidmesh.engine.worker import Worker
 from squidmesh.errors import ConfigurationError, DefinitionError, RunNotFound
 from squidmesh.handle import Handle
 from squidmesh.ports import Clock, Doorbell, Store
+from squidmesh.retention import export, prune
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
 from squidmesh.telemetry.logs import log_events
@@ -60,6 +61,8 @@ class Mesh:
     :param max_lost: attempts of a step that may be lost with their worker (5).
     :param max_payload: bytes that an input, a result or a checkpoint may have as JSON (1 MiB).
     :param drain_timeout: seconds that a run which is ending waits for attempts in flight (600).
+    :param retention: how long runs are kept after their end: one duration, or one for each status that is not kept for
+        ever, such as ``{"completed": timedelta(days=7)}``. Workers prune what is older. By default all are kept.
     :raises ConfigurationError: a setting or URL that cannot work.
     """
 
@@ -74,10 +77,11 @@ class Mesh:
         max_lost: int | None = None,
         max_payload: int | None = None,
         drain_timeout: float | timedelta | None = None,
+        retention: float | timedelta | Mapping[str, float | timedelta] | None = None,
     ) -> None:
         given = {
             "lease": lease, "sweep": sweep, "max_lost": max_lost, "max_payload": max_payload,
-            "drain_timeout": drain_timeout,
+            "drain_timeout": drain_timeout, "retention": retention,
         }  # fmt: skip
         self.settings = Settings.read(given)
         self.database = database or os.environ.get("SQUIDMESH_DATABASE_URL") or DEFAULT_DATABASE
@@ -328,6 +332,11 @@ class Mesh:
         """The worker processes of this database, the longest at work first; those whose lease is over, too."""
         engine = self.connect_engine()
         return worker_views(engine.store.workers(), engine.store.holdings(), engine.clock.now())
+
+    # ----------------------------------------------------------------------------------------- retention
+
+    prune = prune
+    export = export
 
     # ------------------------------------------------------------------------------------------- serving
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
-from squidmesh.ports import Join, RunChange, RunFilter, ScheduleChange, ScheduleRow, TickRow
+from squidmesh.ports import Join, Prunable, RunChange, RunFilter, ScheduleChange, ScheduleRow, TickRow
 from squidmesh.store import SqlStore, open_store
 from squidmesh.store.database import Statements
 
@@ -126,6 +126,9 @@ def do_everything(store: SqlStore) -> None:
     store.expired()
     store.take_over("dead", {})
     store.leave("w1", {})
+    trees = store.trees(Prunable("undone", store.now(), str(UUID(int=2**128 - 1)), ("shop",)), None, 10)
+    assert len(store.records([tree.root for tree in trees])) == 1
+    assert len(store.prune(trees)) == 1
     tick(store, parent)
 
 
@@ -195,6 +198,23 @@ def test_the_sweep_does_not_read_what_sleeps(sleepy: SqlStore, spoken: list[tupl
             rows = statements.rows("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, **parameters)
         plan = rows[0][0][0]["Plan"]
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, statement
+
+
+@pytest.mark.parametrize("sleepy", ["postgres_url"], indirect=True)
+def test_a_look_for_what_may_go_reads_no_more_than_it_gives(
+    sleepy: SqlStore, spoken: list[tuple[str, dict[str, Any]]]
+) -> None:
+    with sleepy.engine.begin() as connection:
+        connection.execute(text("UPDATE squidmesh_runs SET status = 'completed', ended_at = 1, due_at = NULL"))
+    spoken.clear()
+    wanted = Prunable("completed", sleepy.now(), str(UUID(int=2**128 - 1)))
+    assert len(sleepy.trees(wanted, str(UUID(int=2**127)), 10)) == 10
+    assert len(spoken) == 2
+    for statement, parameters in list(spoken):
+        with sleepy.database.autocommit() as statements:
+            rows = statements.rows("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, **parameters)
+        plan = rows[0][0][0]["Plan"]
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, statement
 
 
 def test_the_next_due_time_is_found_among_all_that_sleep(sleepy: SqlStore) -> None:

@@ -44,8 +44,9 @@ def begin(engine: Engine, runs: Sequence[NewRun], connection: Any = None) -> lis
     known = _known(engine, keyed, connection)  # several are started all or none; a single one, or not
     fresh = _once([run for run in runs if run.key not in known])
     inserted = set(engine.store.start(fresh, connection))
-    if len(inserted) < len(fresh):  # a key was used before, or between the look and the insert
-        known |= _known(engine, [run for run in fresh if run.run_id not in inserted], connection)
+    while left := [run for run in fresh if run.run_id not in inserted and run.key not in known]:
+        known |= _known(engine, left, connection)  # a key was used before, or between the look and the insert
+        inserted |= set(engine.store.start([run for run in left if run.key not in known], connection))  # or pruned then
     by_key = {run.key: run.run_id for run in fresh if run.run_id in inserted} | known
     begun = [run for run in fresh if run.run_id in inserted]
     if connection is None:
@@ -90,25 +91,29 @@ def _known(engine: Engine, runs: Sequence[NewRun], connection: Any) -> dict[str 
             continue
         wanted = decode(run.events)[0]
         assert isinstance(wanted, RunStarted)
-        same_start(engine, row.run_id, run.key, wanted.workflow, wanted.input, connection)
-        found[run.key] = row.run_id
+        if same_start(engine, row.run_id, run.key, wanted.workflow, wanted.input, connection):
+            found[run.key] = row.run_id
     return found
 
 
 def same_start(
     engine: Engine, known: str, key: str, workflow: str, wanted: dict[str, Any], connection: Any = None
-) -> None:
-    """Whether a run that has a key was started with this workflow and input.
+) -> bool:
+    """Whether a run that has a key is there (it may just have been pruned), started with this workflow and input.
 
-    :raises KeyConflict: it was not. Of runs that continue one another the first one's counts.
+    :raises KeyConflict: with others. Of runs that continue one another the first one's counts.
     """
-    first = decode(engine.store.history(known, connection=connection)[0].events)[0]
+    history = engine.store.history(known, connection=connection)
+    if not history:
+        return False
+    first = decode(history[0].events)[0]
     assert isinstance(first, RunStarted)
     had = first.carried or {"workflow": first.workflow, "input": first.input}
     if had["workflow"] != workflow:
         raise KeyConflict(known, key, f"is of workflow {had['workflow']!r}, not {workflow!r}")
     if dumps(_sorted(had["input"])) != dumps(_sorted(wanted)):
         raise KeyConflict(known, key, "was started with another input")
+    return True
 
 
 def _sorted(value: Any) -> Any:

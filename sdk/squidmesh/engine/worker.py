@@ -24,6 +24,7 @@ from squidmesh.engine.failures import lost_tasks
 from squidmesh.engine.ids import worker_id
 from squidmesh.engine.live import Cache
 from squidmesh.engine.pace import BUDGET, Pace
+from squidmesh.engine.retention import Retention
 from squidmesh.engine.returns import Returns
 from squidmesh.engine.triggers import Triggers
 from squidmesh.ports import Bell, BellKind, Capability
@@ -42,6 +43,7 @@ class Worker:
         self.pace = Pace()
         self.returns = Returns(self)
         self.triggers = Triggers(self)
+        self.retention = Retention(self)
         self.stopping = False
         self.holding: set[tuple[str, int]] = set()  # runs that a thread here drives, with their epochs
         self.begun: set[tuple[str, str]] = set()  # tasks whose bodies are running here

@@ -7,6 +7,7 @@ workflow rules, and neither knows a broker. Times are integer microseconds since
 from __future__ import annotations
 
 from squidmesh.ports.bells import Bell, BellKind, Clock, Doorbell
+from squidmesh.ports.pruning import Member, Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
     Appended,
@@ -52,9 +53,12 @@ __all__ = [
     "KeyTaken",
     "Letter",
     "LostTasks",
+    "Member",
     "NewRun",
     "NewTask",
     "Outcome",
+    "Prunable",
+    "Record",
     "Reported",
     "RunChange",
     "RunFilter",
@@ -65,5 +69,6 @@ __all__ = [
     "TaskRow",
     "TickRow",
     "Transaction",
+    "Tree",
     "WorkerRow",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from squidmesh.ports.pruning import Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
     Appended,
@@ -270,6 +271,30 @@ class Store(Protocol):
 
         An answer that was lost on its way may come back as False, but for a change that starts runs.
         """
+        ...
+
+    # -- retention
+    def trees(self, wanted: Prunable, after: str | None, limit: int) -> list[Tree]:
+        """Trees with such roots, by the ids of these, from the first one after ``after``; as they are just now.
+
+        Whole, and whether or not all of a tree has ended. A look, which takes nothing.
+        """
+        ...
+
+    def records(self, run_ids: Sequence[str]) -> list[Record]:
+        """The runs of these ids that are there, with their histories, in order of their ids."""
+        ...
+
+    def prune(self, trees: Sequence[Tree]) -> frozenset[str]:
+        """Delete trees that are still as they were seen; the roots of those that went.
+
+        One that somebody has opened since, or is at now (SKIP LOCKED), stays, all of it. What was started by a tick of
+        a schedule stays on the list of its ticks.
+        """
+        ...
+
+    def reclaim(self, step: int) -> bool:
+        """One step, numbered from 0, of making room of what was deleted; whether there is another one."""
         ...
 
     # -- the sweep

@@ -65,6 +65,8 @@ class Sqlite:
     def prepare(self, driver: Any) -> None:
         driver.isolation_level = None
         driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+        if driver.execute("PRAGMA page_count").fetchone() == (0,):  # a new file; later it would take the write lock
+            driver.execute("PRAGMA auto_vacuum = INCREMENTAL")  # its free pages can be given back
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             driver.execute(f"PRAGMA {pragma}")
 

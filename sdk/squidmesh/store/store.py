@@ -21,6 +21,8 @@ from squidmesh.ports import (
     LostTasks,
     NewRun,
     Outcome,
+    Prunable,
+    Record,
     Reported,
     RunFilter,
     RunRow,
@@ -29,9 +31,21 @@ from squidmesh.ports import (
     TaskRow,
     TickRow,
     Transaction,
+    Tree,
     WorkerRow,
 )
-from squidmesh.store import holding, leases, listing, messages, reading, schedules, tasks, transactions
+from squidmesh.store import (
+    holding,
+    leases,
+    listing,
+    messages,
+    pruning,
+    reading,
+    reclaiming,
+    schedules,
+    tasks,
+    transactions,
+)
 from squidmesh.store.committer import Committer
 from squidmesh.store.database import Database
 
@@ -200,6 +214,20 @@ class SqlStore:
 
     def change_schedule(self, change: ScheduleChange, wait: bool = True) -> bool:
         return schedules.change(self.database, change, wait)
+
+    # ----------------------------------------------------------------------------------------------- retention
+
+    def trees(self, wanted: Prunable, after: str | None, limit: int) -> list[Tree]:
+        return pruning.trees(self.database, wanted, after, limit)
+
+    def records(self, run_ids: Sequence[str]) -> list[Record]:
+        return pruning.records(self.database, run_ids)
+
+    def prune(self, trees: Sequence[Tree]) -> frozenset[str]:
+        return pruning.prune(self.database, trees)
+
+    def reclaim(self, step: int) -> bool:
+        return reclaiming.reclaim(self.database, step)
 
     # -------------------------------------------------------------------------------- messages and the sweep
 

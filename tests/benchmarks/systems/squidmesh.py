@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from squidmesh import Handle, Mesh
-from tests.benchmarks import workflows
+from squidmesh.engine import pruning
+from tests.benchmarks import finished, workflows
 from tests.benchmarks.machine import Servers
 from tests.benchmarks.postgres import APPLICATION, copy_of
 from tests.benchmarks.processes import workers
 from tests.benchmarks.redis import redis_database
 from tests.benchmarks.systems.system import PAYLOAD, Session, System
 
+AGE = 3_600  # seconds, of the youngest of the runs that are made finished
 THREADS = 8  # in each worker process, the command's default
 
 
@@ -55,6 +60,37 @@ class SquidMesh:
         (count,) = self._looking.execute(query).fetchone() or (0,)
         return int(count)
 
+    def finish(self, runs: int) -> None:
+        assert self.database is not None
+        with Mesh(self.database) as mesh:  # without a broker: nobody else is told of the one that is copied
+            like = mesh.start(workflows.sequence(10, PAYLOAD), priority=-1)
+            with mesh.worker(threads=1):
+                like.result(30)
+        first = time.time_ns() // 1_000 - AGE * 1_000_000 - runs * finished.APART
+        finished.make(self.database, like.run_id, runs, first)
+
+    def prune(self, rest: Callable[[float], None]) -> None:
+        engine = self._mesh.connect_engine()
+        wanted = pruning.wanted(engine.clock.now(), {"completed": AGE})
+        pruning.prune(engine, wanted, limit=None, dry_run=False, archive=None, pace=0.1, rest=rest)
+
+    def prunable(self) -> int:
+        return self._count("key LIKE 'finished-%'")
+
+    def unfinished(self) -> int:
+        return self._count("status = ANY('{pending,running,waiting}')")
+
+    def _count(self, where: LiteralString) -> int:
+        query = sql.SQL("SELECT count(*) FROM squidmesh_runs WHERE {}").format(sql.SQL(where))
+        (count,) = self._looking.execute(query).fetchone() or (0,)
+        return int(count)
+
+    def reclaim(self) -> None:
+        pruning.reclaim(self._mesh.connect_engine(), 1.0)
+
+    def bytes(self) -> int:
+        return sum(finished.sizes(self._looking).values())
+
     def close(self) -> None:
         self._looking.close()
 
@@ -84,6 +120,6 @@ def _make(database: str) -> None:
 SYSTEMS = (
     System(
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
-        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo"}),
+        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo", "starts_beside", "prune"}),
     ),
 )  # fmt: skip

@@ -59,6 +59,34 @@ class Undoing(Session, Protocol):
         ...
 
 
+class Pruning(Session, Protocol):
+    """A system that deletes what has ended."""
+
+    def finish(self, runs: int) -> None:
+        """Make so many finished runs of 10 steps, older than all others."""
+        ...
+
+    def prune(self, rest: Callable[[float], None]) -> None:
+        """Delete those again, at the system's own pace; ``rest`` is called for each rest, with its seconds."""
+        ...
+
+    def prunable(self) -> int:
+        """How many of those are there."""
+        ...
+
+    def unfinished(self) -> int:
+        """How many runs have not ended, as one cheap look gives it."""
+        ...
+
+    def reclaim(self) -> None:
+        """Make room of what was deleted."""
+        ...
+
+    def bytes(self) -> int:
+        """What the tables of runs take up, with their indexes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """A system in one of the setups it may be used in.
