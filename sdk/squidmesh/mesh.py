@@ -22,6 +22,7 @@ from squidmesh.core.schedule import CatchUp, Cron, Every, Overlap
 from squidmesh.core.signals import Signal
 from squidmesh.engine import schedules
 from squidmesh.engine.asking import Filters, asked
+from squidmesh.engine.checking import open_runs
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.ids import known_form
 from squidmesh.engine.sending import signal as send
@@ -35,6 +36,7 @@ from squidmesh.retention import export, prune
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
 from squidmesh.telemetry.logs import log_events
+from squidmesh.views.checking import CheckReport, checked
 from squidmesh.views.summary import Counts, Page, RunSummary, counted, summarise
 from squidmesh.views.workers import WorkerView, worker_views
 
@@ -337,6 +339,13 @@ class Mesh:
 
     prune = prune
     export = export
+
+    def check_code(self, *, limit: int | None = None, after: str | None = None) -> CheckReport:
+        """Before a deploy: which open runs would block with this mesh's code, and where. It only reads.
+
+        :param limit: runs to look at, newest first; all by default. ``after``: the ``.next`` of the check before.
+        """
+        return checked(open_runs(self.connect_engine(), limit=limit, after=after), limit)
 
     # ------------------------------------------------------------------------------------------- serving
 

@@ -7,7 +7,7 @@ breaks in it, not at all.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from squidmesh.core import events as ev
@@ -189,6 +189,11 @@ class Script:
 
     def dropped(self, command: Command[Any], at: guards.Drop) -> None:
         self._forgotten.append((command, at))
+
+    @property
+    def patches(self) -> Mapping[str, bool]:
+        """The changes in place that the body has come to, and whether it took the new branch."""
+        return self._patches
 
     def patch(self, name: str) -> bool:
         """Whether the new branch of a change in place is taken (see ``patched``)."""

@@ -104,6 +104,9 @@ class SqlStore:
     def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]:
         return reading.history(self.database, run_id, after, connection)
 
+    def histories(self, run_ids: Sequence[str]) -> dict[str, list[HistoryRow]]:
+        return reading.histories(self.database, run_ids)
+
     def last(self, run_id: str) -> HistoryRow | None:
         return reading.last(self.database, run_id)
 
