@@ -1,0 +1,37 @@
+"""Why a run is where it is, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from squidmesh.cli.blocks import Block, Cell, Column, Facts, Heading, Say, Styled, Table
+from squidmesh.cli.pages import words
+from squidmesh.cli.pages.rollback import next_actions
+from squidmesh.views.explanation import Explanation, Waiting
+
+
+def explanation(run_id: str, workflow: str, told: Explanation, command: Callable[[str], str]) -> list[Block]:
+    """The whole page. ``command`` makes a command line one of this database."""
+    reason = f" ({told.reason})" if told.reason.value != told.status.value else ""
+    blocks: list[Block] = [
+        Facts([
+            ("run", run_id),
+            ("workflow", workflow),
+            ("status", Styled(f"{told.status}{reason}", words.STATUSES.get(told.status, ""))),
+        ]),
+        Say(""),
+        Say(told.summary),
+    ]  # fmt: skip
+    if told.code is not None:
+        where = f"{told.code.file}:{told.code.line}"
+        blocks.append(Facts([("code", f"{where}{f' in {told.code.function}' if told.code.function else ''}")]))
+    if told.waiting_on:
+        columns = [Column("waits for"), Column("name", fold=True), Column("pos"), Column("since"), Column("until")]
+        blocks += [Heading("Outstanding"), Table(columns, [_waiting(one) for one in told.waiting_on])]
+    if told.blockers:
+        blocks += [Heading("In the way"), *(Say(f"- {blocker}", "warn", 2) for blocker in told.blockers)]
+    return [*blocks, *next_actions(told.next_actions, command)]
+
+
+def _waiting(one: Waiting) -> list[Cell]:
+    return [one.kind, one.name, one.position or "", words.at(one.since) or "", words.at(one.until) or ""]
