@@ -1,5 +1,6 @@
 """Durable workflows inside a Python application."""
 
+from squidmesh.bulk import BulkReport, BulkRun
 from squidmesh.core.calls import Call, Command
 from squidmesh.core.commands import (
     FanOut,
@@ -74,6 +75,8 @@ from squidmesh.scheduling import Schedule
 
 __all__ = [
     "Applied",
+    "BulkReport",
+    "BulkRun",
     "Call",
     "Cancelled",
     "ChildFailed",

@@ -241,10 +241,12 @@ class Handle(Generic[T_co]):
     ) -> Handle[T_co]:
         """Start a new run of the same workflow with the same input, once this one has ended.
 
-        :param from_position: not supported yet.
+        :param from_position: the command there runs anew, and all that follow; what precedes it keeps its results,
+            which stay this run's to undo. Without it, all of the workflow runs again.
         :param allow_irreversible: ``True``, with ``actor`` and ``note``: although irreversible steps run again.
         :raises UnsafeRerun: irreversible steps that have completed, or may have, would run again.
-        :raises IllegalState: it has not ended.
+        :raises NoSuchEntry: there is no such position; it has the ``candidates``.
+        :raises IllegalState: it has not ended; or what precedes the position was undone.
         """
         started = rerun(self._engine, self.run_id, from_position, allow_irreversible, actor, note, key)
         return self._mesh.handle(started)

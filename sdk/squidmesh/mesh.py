@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from squidmesh.bulk import bulk as bulk_of_runs
 from squidmesh.core.calls import Call, whole_number
 from squidmesh.core.registry import select
 from squidmesh.core.schedule import CatchUp, Cron, Every, Overlap
@@ -325,6 +326,9 @@ class Mesh:
         rows = self.connect_engine().store.runs(asked(filters), limit + 1, after)
         shown = tuple(summarise(row) for row in rows[:limit])
         return Page(items=shown, next=shown[-1].run_id if len(rows) > limit else None)
+
+    bulk = bulk_of_runs
+    """One command for many runs; see ``squidmesh.bulk``."""
 
     def counts(self, **filters: Unpack[Filters]) -> Counts:
         """How many runs there are, by status and by workflow; filters as for ``list``."""

@@ -120,6 +120,10 @@ def _of_a_step(run: Interpreter, event: Any) -> None:
             settling.heard(run.asked, node, event)
 
 
+_ALSO_OF_WHAT_IS_GONE = (ev.StepScheduled, ev.StepCancelled, ev.StepRetried)
+"""A fork has steps retried that its body may give up in the very turn that asks for them."""
+
+
 def _step(run: Interpreter, event: Any) -> StepNode | None:
     """The open step that an event is of; None where it may be another's, or nobody's any more.
 
@@ -131,7 +135,7 @@ def _step(run: Interpreter, event: Any) -> StepNode | None:
         return node
     inside = any(position.startswith(f"{group}.") for group in run.asked.groups)
     undo = ":" in position
-    if inside or undo or run.script.closing or isinstance(event, (ev.StepScheduled, ev.StepCancelled)):
+    if inside or undo or run.script.closing or isinstance(event, _ALSO_OF_WHAT_IS_GONE):
         return None
     place = run.place()
     raise NonDeterminism(position, run.asked.recorded.told(position), "yields no step there", place.file, place.line)
@@ -281,8 +285,10 @@ def _out_of_time(run: Interpreter, at: int) -> None:
 
 
 def _terminated(run: Interpreter) -> None:
-    """Nothing is waited for, and nothing is undone."""
+    """Nothing is waited for, and nothing is undone; what the body has asked for in this turn never was."""
     run.close()
+    run.asked.new.clear()
+    run.asked.steps.clear()
     for position in list(run.open):
         run.asked.forget(position)
 

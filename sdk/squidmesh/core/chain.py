@@ -24,7 +24,8 @@ class Chain:
     """See the module. ``entries`` are in the order in which they were armed."""
 
     __slots__ = (
-        "entries", "scopes", "rollbacks", "races", "watched", "active", "ended", "undone", "pivots", "deferred",
+        "entries", "scopes", "rollbacks", "races", "watched", "active", "ended", "undone", "pivots", "kept",
+        "deferred",
         "_stack", "_open", "_children", "_scope_of", "_groups", "_nested", "_stale", "_planned",
         "_registered", "_marks", "_seq",
     )  # fmt: skip
@@ -39,6 +40,7 @@ class Chain:
         self.ended: Event | None = None  # how the run ended, however often it was opened again
         self.undone = False  # a run that had completed, later
         self.pivots: dict[str, str | None] = {}  # positions of completed pivots, with their scopes
+        self.kept = 0  # number of the last event that a fork has from another run: what that did is not its to undo
         self._stack: list[str] = []
         self._open: dict[str, Scheduled] = {}
         self._children: dict[str, ev.ChildStarted] = {}  # that have not ended
@@ -86,7 +88,7 @@ class Chain:
         return (entry for entry in reversed(self.entries.values()) if self._is_armed(entry))
 
     def _is_armed(self, entry: Entry) -> bool:
-        return entry.settled is None and not self.covered(entry)
+        return entry.settled is None and entry.seq > self.kept and not self.covered(entry)
 
     def covered(self, entry: Entry) -> bool:
         """Whether undos that the step registered while it ran stand for an undo of its own."""
@@ -143,8 +145,9 @@ class Chain:
                     entry.mark = event.note
             case ev.ChildStarted() | ev.ChildEnded() | ev.StepDeferred():
                 self._child(event)
-            case ev.RunStarted(continues=before, carried=carried) if before is not None and carried is not None:
-                if carried.get("armed"):
+            case ev.RunStarted(continues=before, carried=carried, kept=kept):
+                self.kept = kept
+                if before is not None and carried is not None and carried.get("armed"):
                     self._arm_child(EARLIER, event.workflow, before, carried["queue"])
             case ev.RaceWon():
                 self.races[event.position] = event.index

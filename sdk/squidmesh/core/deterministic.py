@@ -33,14 +33,14 @@ class RunInfo:
 
 def now() -> datetime:
     """The time (aware, UTC) of the event that brought the workflow here."""
-    return instant(_script("now").time)
+    return instant(_script("now").moment)
 
 
 def new_uuid() -> uuid.UUID:
     """A new UUID, the same at every replay."""
     script = _script("new_uuid")
     script.uuids += 1
-    made = hashlib.blake2b(f"{script.run_id}:{script.uuids}".encode(), digest_size=16).digest()
+    made = hashlib.blake2b(f"{script.life.run_id}:{script.uuids}".encode(), digest_size=16).digest()
     return uuid.UUID(bytes=made, version=4)
 
 

@@ -49,6 +49,9 @@ class RunStarted(Event):
     depth: int = 0  # ancestors
     continues: str | None = None  # the run before it, of which it is the successor
     carried: dict[str, Any] | None = None  # what the successor has of that; see ``core.continuing``
+    from_position: str | None = None  # of a fork: what precedes it came out in the run that it is a rerun of
+    kept: int = 0  # number of the last event that was copied from there; its effects stay that run's to undo
+    ancestors: list[dict[str, Any]] = field(default_factory=list)  # see past.py; the oldest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,7 +196,7 @@ class Interpreter:
         self.ending = replace(ending, scopes=tuple(self.scopes.due)) if self.scopes.due else ending
         if ending.kind == "completed":
             return
-        self.draining_since = self.script.time
+        self.draining_since = self.script.moment
         self.close()
         if self.awaiting is not None:  # first, or a group would take the end of a member for a reason to go on
             self.asked.stop(self.awaiting)

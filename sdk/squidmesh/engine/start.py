@@ -11,7 +11,7 @@ from typing import Any
 
 from squidmesh.core.calls import Call
 from squidmesh.core.codec import decode, encode
-from squidmesh.core.events import RunStarted
+from squidmesh.core.events import Event, RunStarted
 from squidmesh.core.interpreter import INTERPRETER_VERSION
 from squidmesh.core.payloads import dumps, size_check
 from squidmesh.core.workflow import Workflow
@@ -71,13 +71,13 @@ def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: 
     return new_run(started)
 
 
-def new_run(started: RunStarted) -> NewRun:
-    """The rows of a run that begins with this event, and its id."""
+def new_run(started: RunStarted, kept: Sequence[Event] = ()) -> NewRun:
+    """The rows of a run that begins with this event, and its id; ``kept`` is what a fork has behind it."""
     return NewRun(
         run_id=run_id(started.at), workflow=started.workflow, version=started.version, key=started.key,
         queue=started.queue, priority=started.priority, attributes=started.attributes, parent=started.parent,
         created_at=started.at, due_at=max(started.at, started.start_at or 0), deadline=started.deadline,
-        events=encode([started]), count=1,
+        events=encode([started, *kept]), count=1 + len(kept),
     )  # fmt: skip
 
 
@@ -155,4 +155,4 @@ def show(engine: Engine, begun: Sequence[NewRun]) -> None:
     """Let the observers know of runs that were committed."""
     if engine.observers:
         for run in begun:
-            engine.observe(run.run_id, run.workflow, 1, decode(run.events))
+            engine.observe(run.run_id, run.workflow, 1, decode(run.events)[:1])  # what a fork has kept is no news

@@ -96,10 +96,17 @@ def _why_nothing(known: Known) -> str:
                 f"{by} settled all it had done; what is left ({told}) is a person's: undo_mark_done says it is undone"
             )
         return f"all of it was undone already, by {by}"
+    first = known.history[0]
+    if isinstance(first, ev.RunStarted) and first.kept and not known.chain.entries.keys() - _kept(known):
+        return f"what precedes position {first.from_position} is for run {first.rerun_of} to undo, and no more was done"
     done = [event for event in known.events if isinstance(event, (ev.StepCompleted, ev.TransactionCommitted))]
     if not done:
         return "none of its steps has completed"
     return "all that has completed are pure steps, which only read" if _all_pure(known.events) else "nothing is armed"
+
+
+def _kept(known: Known) -> set[str]:
+    return {entry.id for entry in known.chain.entries.values() if entry.seq <= known.chain.kept}
 
 
 def _all_pure(events: list[Event]) -> bool:
