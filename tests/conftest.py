@@ -2,12 +2,16 @@
 
 `…_url` is a database with the tables in it, `empty_…_url` one without; each belongs to one test. Servers are
 shared by the session: a test that stops or empties one starts its own (`tests.servers`).
+
+The suite runs in two processes (pytest-xdist), each a session with servers of its own.
 """
 
 import shutil
+import signal
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,7 +32,30 @@ from tests.servers import (
 )
 
 REDIS_DATABASES = 16
+START_PROCESSES = tuple(f"tests/{name}/" for name in ("benchmarks", "cli", "processes", "samples", "worker"))
 _turn = count()
+
+
+def pytest_configure() -> None:
+    """Programs that tests start hear Ctrl-C, even where the suite itself was started in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process test by test, but keep those that start processes of their own in one of the two.
+
+    They wait more than they work, and two of them at once would wait for each other's processes. Not by pytest-xdist's
+    marks for groups: they are of no effect in pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneBesideTheRest(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "processes" if nodeid.startswith(START_PROCESSES) else nodeid
+
+    return OneBesideTheRest(config, log)
 
 
 def _migrate(url: str) -> None:

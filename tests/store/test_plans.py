@@ -74,6 +74,9 @@ def do_everything(store: SqlStore) -> None:
     one, two = started(store, key="k"), started(store, parent=parent)
     store.run_by_key("k")
     store.due_runs("default", CAN, 10)
+    for fresh in (False, True):
+        next_one = store.claim_next("w1", "default", 7, CAN, lambda _: 0, fresh)
+        assert next_one is None
     claimed = store.claim("w1", one, CAN)
     assert claimed is not None
     store.append(an_append(claimed, 2))
@@ -175,6 +178,13 @@ def unindexed(store: SqlStore, statement: str, parameters: dict[str, Any]) -> li
     ]
 
 
+def pages_read(store: SqlStore, statement: str, parameters: dict[str, Any]) -> int:
+    with store.database.autocommit() as statements:
+        rows = statements.rows("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, **parameters)
+    plan = rows[0][0][0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
 # What a list without any condition reads: the newest runs, along the primary key.
 ALONG_THE_KEY = "FROM squidmesh_runs AS r ORDER BY id DESC"
 
@@ -194,10 +204,29 @@ def test_the_sweep_does_not_read_what_sleeps(sleepy: SqlStore, spoken: list[tupl
     assert sleepy.due(CAN, 10).runs == {}
     assert sleepy.due_runs("default", CAN, 10) == []
     for statement, parameters in list(spoken):
-        with sleepy.database.autocommit() as statements:
-            rows = statements.rows("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, **parameters)
-        plan = rows[0][0][0]["Plan"]
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, statement
+        assert pages_read(sleepy, statement, parameters) < 100, statement
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("storm", [False, True])
+@pytest.mark.parametrize("sleepy", ["postgres_url"], indirect=True)
+def test_a_claim_reads_little_of_what_waits_or_is_due_at_once(
+    sleepy: SqlStore, spoken: list[tuple[str, dict[str, Any]]], storm: bool, fresh: bool
+) -> None:
+    worker(sleepy)
+    if storm:
+        with sleepy.engine.begin() as connection:
+            connection.execute(text("UPDATE squidmesh_runs SET due_at = due_at - 7200000000"))
+        with sleepy.engine.connect() as connection:
+            plain = connection.execution_options(isolation_level="AUTOCOMMIT")
+            plain.execute(text("VACUUM ANALYZE squidmesh_runs"))  # the rows as they were would be read, too
+    spoken.clear()
+    assert (sleepy.claim_next("w1", "default", 1, CAN, lambda _: 0, fresh) is not None) is storm
+    assert pages_read(sleepy, *spoken[0]) < 300
+    spoken.clear()
+    assert sleepy.due(CAN, 10).runs == ({"default": 10} if storm else {})
+    for statement, parameters in list(spoken):
+        assert pages_read(sleepy, statement, parameters) < 300, statement
 
 
 @pytest.mark.parametrize("sleepy", ["postgres_url"], indirect=True)

@@ -29,7 +29,7 @@ from squidmesh.core.standing import Standing, standing
 from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import children, inline, placing
 from squidmesh.engine.continuing import chain_of
-from squidmesh.engine.hold import drained_by, fire, fold, hold, hold_next, learn, unblocked
+from squidmesh.engine.hold import drained_by, fire, fold, hold, learn, unblocked
 from squidmesh.engine.linking import link
 from squidmesh.engine.live import Live
 from squidmesh.engine.pace import BUDGET
@@ -72,13 +72,12 @@ def advance(worker: Worker, run_id: str) -> list[Bell]:
     return follow
 
 
-def advance_next(worker: Worker, queue: str, priority: int) -> list[Bell] | None:
-    """The same with the run of this queue and priority that is due first; None when there is none."""
+def drive(worker: Worker, live: Live) -> list[Bell]:
+    """Drive a run that is held as far as it goes here, and let it go; gives the bells that follow."""
     follow: list[Bell] = []
-    live = hold_next(worker, queue, priority)
-    if live is not None and _driven(worker, live, follow):
-        follow.append(Bell(BellKind.ADVANCE, queue, live.run_id))
-    return None if live is None else follow
+    if _driven(worker, live, follow):
+        follow.append(Bell(BellKind.ADVANCE, live.run.queue, live.run_id))
+    return follow
 
 
 def _driven(worker: Worker, live: Live, follow: list[Bell]) -> bool:

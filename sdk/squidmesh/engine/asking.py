@@ -13,6 +13,7 @@ from squidmesh.core.calls import whole_number
 from squidmesh.core.commands import micros
 from squidmesh.core.deadlines import DeadlineState
 from squidmesh.core.status import Reason, RunStatus
+from squidmesh.engine.naming import names
 from squidmesh.engine.wish import checked_key, storable
 from squidmesh.ports import RunFilter
 
@@ -44,13 +45,13 @@ def asked(filters: Filters) -> RunFilter:
     if unknown := [name for name in filters if name not in Filters.__annotations__]:
         raise TypeError(f"list and counts know no filter {unknown[0]!r}, but {', '.join(Filters.__annotations__)}")
     attributes = filters.get("attributes")
-    deadline = _several("deadline", filters.get("deadline"), tuple(DeadlineState))
+    deadline = names("deadline", filters.get("deadline"), tuple(DeadlineState))
     if deadline is not None and len(deadline) != 1:
         raise ValueError(f"deadline takes one of {', '.join(DeadlineState)}, not {deadline!r}")
     return RunFilter(
-        status=_several("status", filters.get("status"), tuple(RunStatus)),
-        reason=_several("reason", filters.get("reason"), tuple(Reason)),
-        workflow=_several("workflow", filters.get("workflow")),
+        status=names("status", filters.get("status"), tuple(RunStatus)),
+        reason=names("reason", filters.get("reason"), tuple(Reason)),
+        workflow=names("workflow", filters.get("workflow")),
         version=whole_number("list: version", filters.get("version")),
         key=checked_key(filters.get("key")),
         parent=filters.get("parent"),
@@ -63,19 +64,6 @@ def asked(filters: Filters) -> RunFilter:
         has_rollback=_flag("has_rollback", filters.get("has_rollback")),
         orphaned=_flag("orphaned", filters.get("orphaned")),
     )
-
-
-def _several(what: str, wanted: Any, known: Sequence[str] = ()) -> Sequence[str] | None:
-    """One or several names (of definitions: theirs) as a filter takes them; None is no filter."""
-    if wanted is None:
-        return None
-    several = wanted if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
-    names: list[Any] = [one if isinstance(one, str) else getattr(one, "name", one) for one in several]
-    for name in names:
-        if not isinstance(name, str) or "\0" in name or (known and name not in known):
-            one_of = f", one of {', '.join(known)}" if known else ""
-            raise ValueError(f"{what} takes a name{one_of}, or a list of them, not {name!r}")
-    return names
 
 
 def _flag(what: str, wanted: object) -> bool | None:

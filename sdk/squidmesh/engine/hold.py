@@ -46,8 +46,11 @@ def hold(worker: Worker, run_id: str) -> Live | None:
     return _woken(worker, claimed, holder, kept)
 
 
-def hold_next(worker: Worker, queue: str, priority: int) -> Live | None:
-    """Claim the run of this queue and priority that is due first; None when there is none for this worker."""
+def hold_next(worker: Worker, queue: str, priority: int, fresh: bool) -> Live | None:
+    """Claim the run of this queue and priority that is due first (``fresh``: rather one that has not begun yet).
+
+    None when there is none for this worker.
+    """
     kept: list[tuple[Interpreter, int] | None] = [None]
     holder = worker.id
 
@@ -56,7 +59,7 @@ def hold_next(worker: Worker, queue: str, priority: int) -> Live | None:
         return kept[0][1] if kept[0] else 0
 
     try:
-        claimed = worker.engine.store.claim_next(holder, queue, priority, worker.can, known)
+        claimed = worker.engine.store.claim_next(holder, queue, priority, worker.can, known, fresh)
     except StoreUnavailable:
         worker.returns.doubt()  # one may have been claimed without our hearing of it
         raise

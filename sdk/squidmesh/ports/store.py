@@ -153,10 +153,17 @@ class Store(Protocol):
         ...
 
     def claim_next(
-        self, worker: str, queue: str, priority: int, can: Capability, known: Callable[[str], int]
+        self,
+        worker: str,
+        queue: str,
+        priority: int,
+        can: Capability,
+        known: Callable[[str], int],
+        fresh: bool = False,
     ) -> Claimed | None:
         """Take the run of this queue and priority that is due first (SKIP LOCKED).
 
+        ``fresh``: rather the first of those that have not begun yet, if there is one.
         ``known`` is asked, with the id of the run that was taken, how many of its events the cache has. A claim whose
         answer was lost is not repeated (``StoreUnavailable``); what was taken is then found with ``held``.
         """

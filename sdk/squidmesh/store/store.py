@@ -156,9 +156,15 @@ class SqlStore:
         return holding.claim(self.database, worker, run_id, can, known)
 
     def claim_next(
-        self, worker: str, queue: str, priority: int, can: Capability, known: Callable[[str], int]
+        self,
+        worker: str,
+        queue: str,
+        priority: int,
+        can: Capability,
+        known: Callable[[str], int],
+        fresh: bool = False,
     ) -> Claimed | None:
-        return holding.claim_next(self.database, worker, queue, priority, can, known)
+        return holding.claim_next(self.database, worker, queue, priority, can, known, fresh)
 
     def priorities(self, queue: str) -> list[int]:
         return reading.priorities(self.database, queue)

@@ -56,6 +56,15 @@ runs = Table(
     Column("orphans", Integer),  # effects left by its rollbacks that nobody has answered for
     _some("key", "runs", "key", where="key IS NOT NULL", unique=True),
     _some("due", "runs", "queue", "priority", "due_at", where="due_at IS NOT NULL AND worker IS NULL"),
+    _some(
+        "fresh",
+        "runs",
+        "queue",
+        "priority",
+        "due_at",
+        "id",
+        where="status = 'pending' AND due_at IS NOT NULL AND worker IS NULL",
+    ),
     _some("held", "runs", "worker", where="worker IS NOT NULL"),
     _some("parent", "runs", "parent", where="parent IS NOT NULL"),
     _some("chain", "runs", "chain", "id", where="chain IS NOT NULL"),

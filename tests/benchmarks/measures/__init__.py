@@ -1,6 +1,19 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
-from tests.benchmarks.measures import fan_out, latency, prune, sequential, starts, starts_beside, undo, w10
+from tests.benchmarks.measures import (
+    fan_out,
+    latency,
+    prune,
+    sequential,
+    signals,
+    starts,
+    starts_beside,
+    ticks,
+    timers,
+    undo,
+    w10,
+    waiting,
+)
 from tests.benchmarks.measures.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -10,6 +23,10 @@ MEASURES: tuple[Measure, ...] = (
     *fan_out.MEASURES,
     *starts.MEASURES,
     *undo.MEASURES,
+    *signals.MEASURES,
+    *ticks.MEASURES,
+    *waiting.MEASURES,
+    *timers.MEASURES,
     starts_beside.MEASURE,
     prune.MEASURE,
 )

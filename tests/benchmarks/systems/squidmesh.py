@@ -27,20 +27,20 @@ THREADS = 8  # in each worker process, the command's default
 
 class SquidMesh:
     def __init__(self, mesh: Mesh, database: str, pids: Sequence[int]) -> None:
-        self._mesh = mesh
+        self.mesh = mesh
         self.database: str | None = database
         self.pids = pids
         self._undone: Handle[None]
-        self._looking = psycopg.connect(database, autocommit=True, application_name=APPLICATION)
+        self.looking = psycopg.connect(database, autocommit=True, application_name=APPLICATION)
 
     def sequences(self, runs: int, steps: int) -> None:
         if runs == 1:
-            self._mesh.start(workflows.sequence(steps, PAYLOAD))
+            self.mesh.start(workflows.sequence(steps, PAYLOAD))
         else:
-            self._mesh.start_many([workflows.sequence(steps, PAYLOAD) for _ in range(runs)])
+            self.mesh.start_many([workflows.sequence(steps, PAYLOAD) for _ in range(runs)])
 
     def fan_out(self, width: int) -> None:
-        self._mesh.start(workflows.spread(width))
+        self.mesh.start(workflows.spread(width))
 
     def start(self) -> None:
         self.sequences(1, 10)
@@ -49,7 +49,7 @@ class SquidMesh:
         self.sequences(runs, 10)
 
     def undo(self, steps: int) -> None:
-        self._undone = self._mesh.start(workflows.undone(steps, PAYLOAD))
+        self._undone = self.mesh.start(workflows.undone(steps, PAYLOAD))
 
     def undo_seconds(self) -> float:
         times = {event.kind: event.at for event in self._undone.history()}
@@ -57,7 +57,7 @@ class SquidMesh:
 
     def finished(self) -> int:
         query = "SELECT count(*) FROM squidmesh_runs WHERE ended_at IS NOT NULL"
-        (count,) = self._looking.execute(query).fetchone() or (0,)
+        (count,) = self.looking.execute(query).fetchone() or (0,)
         return int(count)
 
     def finish(self, runs: int) -> None:
@@ -82,17 +82,17 @@ class SquidMesh:
 
     def _count(self, where: LiteralString) -> int:
         query = sql.SQL("SELECT count(*) FROM squidmesh_runs WHERE {}").format(sql.SQL(where))
-        (count,) = self._looking.execute(query).fetchone() or (0,)
+        (count,) = self.looking.execute(query).fetchone() or (0,)
         return int(count)
 
     def reclaim(self) -> None:
         pruning.reclaim(self._mesh.connect_engine(), 1.0)
 
     def bytes(self) -> int:
-        return sum(finished.sizes(self._looking).values())
+        return sum(finished.sizes(self.looking).values())
 
     def close(self) -> None:
-        self._looking.close()
+        self.looking.close()
 
 
 @contextmanager
@@ -120,6 +120,9 @@ def _make(database: str) -> None:
 SYSTEMS = (
     System(
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
-        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo", "starts_beside", "prune"}),
+        measures=frozenset({
+            "w10", "sequential", "latency", "fan_out", "starts", "undo", "signals", "ticks", "waiting", "timers",
+            "starts_beside", "prune",
+        }),
     ),
 )  # fmt: skip

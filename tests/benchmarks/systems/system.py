@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
+import psycopg
+
+from squidmesh import Mesh
 from tests.benchmarks.machine import Servers
 
 #: What every step is given and gives back.
@@ -56,6 +59,18 @@ class Undoing(Session, Protocol):
 
     def undo_seconds(self) -> float:
         """How long the undoing of the latest such run took."""
+        ...
+
+
+class Meshed(Session, Protocol):
+    """Squid Mesh, where something is measured that the others do not have, or do not show."""
+
+    @property
+    def mesh(self) -> Mesh: ...
+
+    @property
+    def looking(self) -> psycopg.Connection:
+        """A connection of the benchmark's own to the database."""
         ...
 
 
