@@ -23,6 +23,7 @@ BY = ("--actor", "ada", "--note", "as agreed")
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "approve": ("Steered", "--key", "approval", *BY),
+    "bulk": ("Bulk", "cancel", "--status", "waiting"),
     "cancel": ("Steered", "--key", "retrying", *BY),
     "check": ("Checked", "tests.cli.shop"),
     "doctor": ("Diagnosis",),

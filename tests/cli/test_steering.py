@@ -200,3 +200,27 @@ def test_who_decides_is_asked_for(place: Place) -> None:
 def test_what_has_ended_cannot_be_held(place: Place) -> None:
     said = place.ask("hold", "--key", "failed", "--actor", "ada", code=1)
     assert said.stderr.startswith(f"squidmesh: run {place.ids['failed']} is failed: hold is not possible")
+
+
+def test_one_command_is_given_to_all_runs_that_a_filter_finds(either: Place, drain: Drain) -> None:
+    filters = ("--status", "waiting", "--workflow", "napping", "--workflow", "paid")
+    told = either.read("bulk", "cancel", *filters)["report"]
+    assert {(run["run_id"], run["outcome"]) for run in told["runs"]} == {
+        (either.ids["sleeping"], "would"), (either.ids["signal"], "would"),
+    }  # fmt: skip
+    assert (
+        "cancel: would do for 2 runs, refused for 0; --apply does it" in either.ask("bulk", "cancel", *filters).stdout
+    )
+    either.ask("bulk", "cancel", *filters, "--apply", code=2)
+    assert "done for 2 runs" in either.ask("bulk", "cancel", *filters, "--apply", *BY).stdout
+    drain(either)
+    assert {status(either, "sleeping"), status(either, "signal"), status(either, "held")} == {"cancelled", "paused"}
+
+
+def test_bulk_tells_why_a_run_refuses(place: Place) -> None:
+    (run,) = place.read("bulk", "release", "--workflow", "paid")["report"]["runs"]
+    assert run["outcome"] == "refused"
+    assert "release is not possible" in run["why"]
+    assert place.ask("bulk", "rebase", "--workflow", "paid", code=1).stderr.startswith(
+        "squidmesh: bulk: 'rebase' is no"
+    )

@@ -39,7 +39,8 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "release": Entry("holding", "Let a held or blocked run go on.", "RUN --actor ada"),
         "cancel": Entry("ending", "Ask a run to end; what it did is undone.", "RUN --actor ada"),
         "terminate": Entry("ending", "End a run at once; nothing is undone.", "RUN --actor ada --note stray"),
-        "rerun": Entry("rerun", "Start an ended run anew, with its input.", "RUN --actor ada"),
+        "rerun": Entry("rerun", "Start an ended run anew, with its input.", "RUN --from-position 3 --actor ada"),
+        "bulk": Entry("bulk", "One command for all runs that filters find.", "cancel --workflow checkout --since 2h"),
     },
     "Repair": {
         "retry-step": Entry("steps", "Try a step again, past the pivot.", 'RUN mail --actor ada --note "it is up"'),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from squidmesh.bulk import BulkReport
 from squidmesh.core.report import RollbackReport
 from squidmesh.core.status import Reason, RunStatus
 from squidmesh.views.checking import CheckReport
@@ -170,6 +171,12 @@ class Started(Document, frozen=True):
     status: RunStatus
     rerun_of: str | None = None
     result: Any = None
+
+
+class Bulk(Document, frozen=True):
+    """``squidmesh bulk``."""
+
+    report: BulkReport
 
 
 # ---------------------------------------------------------------------------------------------- keeping, checking
