@@ -114,7 +114,7 @@ def counted(order: str) -> Flow[int]:
 @workflow
 def paid(order: str) -> Flow[str]:
     """Waits for a signal."""
-    return (yield from PAID.wait(timeout=86_400))
+    return (yield from PAID.wait(timeout=86_400)) or "late"
 
 
 @workflow
