@@ -149,3 +149,10 @@ def test_what_is_secret_is_in_no_answer(place: Place) -> None:
             assert "4111" not in said
     assert "**********" in place.ask("show", "--key", "secret").stdout
     assert "**********" in place.ask("history", "--key", "secret", "--json").stdout
+
+
+def test_explain_tells_deadlines_and_what_undoing_would_meet(place: Place) -> None:
+    said = place.ask("explain", "--key", "approval").stdout
+    assert "gate deadline  " in said
+    assert ", on time\n" in said
+    assert "undoing it     1 can be undone\n" in said

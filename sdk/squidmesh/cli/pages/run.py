@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squidmesh.cli.blocks import Block, Cell, Column, Facts, Heading, Say, Styled, Table
+from squidmesh.cli.blocks import Block, Cell, Column, Facts, Heading, Styled, Table
 from squidmesh.cli.pages import words
 from squidmesh.cli.pages.rollback import rollback
 from squidmesh.views.run import RunView, StepView
@@ -17,6 +17,8 @@ def run(view: RunView) -> list[Block]:
         blocks += [Heading("Signals"), _waits(view)]
     if view.gates:
         blocks += [Heading("Gates"), _gates(view)]
+    if view.children:
+        blocks += [Heading("Children"), _children(view)]
     for report in view.rollbacks:
         blocks += rollback(report)
     return blocks
@@ -44,6 +46,8 @@ def _facts(view: RunView) -> Facts:
         ("input", words.value(view.input) if view.input else None),
         ("attributes", words.value(view.attributes) if view.attributes else None),
         ("parent", view.parent),
+        ("rerun of", view.rerun_of),
+        ("continued as", view.continued_as),
         ("held", _held(view)),
         ("queue", f"{view.queue}, priority {view.priority}" if (view.queue, view.priority) != ("default", 0) else None),
         ("created", f"{words.at(view.created_at)}, {words.ago(view.created_at)}"),
@@ -149,5 +153,19 @@ def _gates(view: RunView) -> Table:
     return Table(columns, rows)
 
 
-def nothing(text: str) -> list[Block]:
-    return [Say(text, "quiet")]
+def _children(view: RunView) -> Table:
+    columns = [
+        Column("pos"), Column("workflow"), Column("status"), Column("run"), Column("took", right=True, wide=100),
+        Column("came out", fold=True),
+    ]  # fmt: skip
+    return Table(columns, [
+        [
+            child.position,
+            child.workflow,
+            words.status(child.status),
+            child.run_id,
+            words.took(child.started_at, child.ended_at),
+            Styled(words.failure(child.failure) or words.value(child.result), "quiet"),
+        ]
+        for child in view.children
+    ])  # fmt: skip
