@@ -330,6 +330,13 @@ class Mesh:
     bulk = bulk_of_runs
     """One command for many runs; see ``squidmesh.bulk``."""
 
+    def check_code(self, *, limit: int | None = None, after: str | None = None) -> CheckReport:
+        """Before a deploy: which open runs would block with this mesh's code, and where. It only reads.
+
+        :param limit: runs to look at, newest first; all by default. ``after``: the ``.next`` of the check before.
+        """
+        return checked(open_runs(self.connect_engine(), limit=limit, after=after), limit)
+
     def counts(self, **filters: Unpack[Filters]) -> Counts:
         """How many runs there are, by status and by workflow; filters as for ``list``."""
         return counted(self.connect_engine().store.counts(asked(filters)))
@@ -343,13 +350,6 @@ class Mesh:
 
     prune = prune
     export = export
-
-    def check_code(self, *, limit: int | None = None, after: str | None = None) -> CheckReport:
-        """Before a deploy: which open runs would block with this mesh's code, and where. It only reads.
-
-        :param limit: runs to look at, newest first; all by default. ``after``: the ``.next`` of the check before.
-        """
-        return checked(open_runs(self.connect_engine(), limit=limit, after=after), limit)
 
     # ------------------------------------------------------------------------------------------- serving
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from squidmesh import (
     Flow,
@@ -87,6 +88,15 @@ def looks_out_of_the_window() -> Flow[None]:
     yield from sleep(1)
 
 
+@step(name="redriving.login")
+def login(password: SecretStr, n: int) -> None: ...
+
+
+@workflow(name="redriving.leaks")
+def leaks() -> Flow[None]:
+    yield from login(SecretStr("swordfish"), next(counted))
+
+
 @pytest.fixture(autouse=True)
 def _switched_on() -> Iterator[None]:
     was_on = redriving.is_on()
@@ -137,6 +147,13 @@ def test_a_test_that_has_failed_already_is_told_of_its_own_failure() -> None:
 
     with pytest.raises(ZeroDivisionError):
         fails()
+
+
+def test_a_secret_in_what_differs_is_not_told() -> None:
+    with pytest.raises(Redriven) as found, VirtualMesh() as mesh:
+        mesh.run(leaks())
+    assert "swordfish" not in str(found.value)
+    assert "**********" in str(found.value)
 
 
 def test_off_it_is_the_interpreter_s_own_again() -> None:

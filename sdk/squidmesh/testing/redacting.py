@@ -180,7 +180,7 @@ ANYTHING: Final = Anything()
 
 def restored(event: Event) -> Event:
     """An event as a replay takes it: its stand-ins as values, but where they are only compared."""
-    compared = isinstance(event, (ev.StepScheduled, ev.UndoRegistered))
+    compared = isinstance(event, (ev.StepScheduled, ev.UndoRegistered, ev.ChildStarted, ev.StepDeferred))
     changed = {
         field.name: _restored(value, compared and field.name == "input")
         for field in fields(event)

@@ -12,15 +12,17 @@ The rule of this file: off, it costs one look at a switch. On, it only looks: wh
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from squidmesh.core import events as ev
-from squidmesh.core.codec import decode_rows
+from squidmesh.core.codec import decode_rows, encode
 from squidmesh.core.events import Event
 from squidmesh.core.interpreter import Decision, Interpreter
+from squidmesh.core.payloads import dumps, mask
 from squidmesh.core.rehearsing import Rehearsal, rehearse
 from squidmesh.core.workflow import Workflow
 from squidmesh.engine.engine import Engine
@@ -135,6 +137,7 @@ def check(mesh: VirtualMesh) -> None:
 
     :raises Redriven: something else comes of it.
     """
+    __tracebackhide__ = True
     log = _logs.get(mesh)
     if _take is None or log is None or mesh._engine is None:
         return
@@ -158,6 +161,7 @@ class _Again:
         return rehearse(workflow, self.history[:length], self.run_id, steps, most, now)
 
     def decisions(self, several: Sequence[Taken]) -> None:
+        __tracebackhide__ = True  # values of the run, secrets too, are in the arguments
         for taken in several[:: 1 + len(several) // MOST]:
             if taken.decision.blocked is not None:
                 continue  # the code was broken, and may have been mended since
@@ -166,11 +170,12 @@ class _Again:
             if was != comes:
                 n = next((n for n, (one, two) in enumerate(zip(was, comes, strict=False)) if one != two), None)
                 n = min(len(was), len(comes)) if n is None else n
-                lost, found = (str((*listed, "nothing")[n]) for listed in (was, comes))
+                lost, found = (_shown((*listed, "nothing")[n]) for listed in (was, comes))
                 raise Redriven(self.run_id, taken.length, f"the live run had decided {lost}, and now it is {found}")
 
     def prefixes(self, several: Sequence[Taken]) -> None:
         """Replay what was recorded before the code broke for the first time, from each length."""
+        __tracebackhide__ = True
         broken = (n for n, event in enumerate(self.history) if isinstance(event, ev.RunBlocked))
         end = next(broken, len(self.history))
         blocked = {taken.length for taken in several if taken.decision.blocked is not None}
@@ -181,6 +186,11 @@ class _Again:
             seen = self.rehearsed(length, after.workflow, self.history[length - 1].at)
             if seen.differs is not None:
                 raise Redriven(self.run_id, length, str(seen.differs))
+
+
+def _shown(told: Any) -> str:
+    """Part of a decision, for people: secrets masked."""
+    return dumps(mask(json.loads(encode([told]))[0])) if isinstance(told, Event) else str(told)
 
 
 def _told(decision: Decision) -> Iterator[Any]:
