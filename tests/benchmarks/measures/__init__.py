@@ -3,6 +3,7 @@
 from tests.benchmarks.measures import (
     fan_out,
     latency,
+    lists,
     prune,
     sequential,
     signals,
@@ -11,6 +12,7 @@ from tests.benchmarks.measures import (
     ticks,
     timers,
     undo,
+    views,
     w10,
     waiting,
 )
@@ -29,6 +31,8 @@ MEASURES: tuple[Measure, ...] = (
     *timers.MEASURES,
     starts_beside.MEASURE,
     prune.MEASURE,
+    lists.MEASURE,
+    *views.MEASURES,
 )
 
 __all__ = ["MEASURES", "Measure"]
