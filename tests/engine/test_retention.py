@@ -39,12 +39,12 @@ GO = Signal("go")
 class Refused(WorkflowError): ...
 
 
-@step
+@step(name="kept.doubled")
 def doubled(n: int) -> int:
     return 2 * n
 
 
-@workflow
+@workflow(name="kept.pays")
 def pays(n: int = 1, fails: bool = False) -> Flow[int]:
     paid = yield from doubled(n)
     if fails:
@@ -52,23 +52,23 @@ def pays(n: int = 1, fails: bool = False) -> Flow[int]:
     return paid
 
 
-@workflow
+@workflow(name="kept.waits")
 def waits() -> Flow[bool]:
     return (yield from GO.wait())
 
 
-@workflow
+@workflow(name="kept.opens")
 def opens(door: str, password: SecretStr) -> Flow[SecretStr]:
     yield from doubled(len(door))
     return password
 
 
-@workflow
+@workflow(name="kept.asks_another")
 def asks_another(n: int) -> Flow[int]:
     return (yield from pays(n))
 
 
-@workflow
+@workflow(name="kept.counts_down")
 def counts_down(n: int) -> Flow[int]:
     yield from doubled(n)
     if n:
