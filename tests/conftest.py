@@ -6,6 +6,7 @@ shared by the session: a test that stops or empties one starts its own (`tests.s
 The suite runs in two processes (pytest-xdist), each a session with servers of its own.
 """
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -32,7 +33,10 @@ from tests.servers import (
 )
 
 REDIS_DATABASES = 16
-START_PROCESSES = tuple(f"tests/{name}/" for name in ("benchmarks", "cli", "processes", "samples", "worker"))
+ONE_AT_A_TIME: tuple[tuple[str, ...], ...] = (
+    ("tests/processes/", "tests/worker/"),
+    ("tests/benchmarks/", "tests/cli/", "tests/samples/"),
+)
 _turn = count()
 
 
@@ -44,16 +48,20 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each process test by test, but keep those that start processes of their own in one of the two.
+    """Give each process test by test, but keep in one those that start workers, and in one those that start programs.
 
-    They wait more than they work, and two of them at once would wait for each other's processes. Not by pytest-xdist's
-    marks for groups: they are of no effect in pytest 9.2.
+    They wait more than they work, and are half of the time that all tests take. Not by pytest-xdist's marks for groups:
+    they are of no effect in pytest 9.2. A given Redis has one database, which each test empties: it has one at a time.
     """
     from xdist.scheduler import LoadScopeScheduling
 
+    groups = ONE_AT_A_TIME
+    if os.environ.get("SQUIDMESH_TEST_REDIS_URL"):
+        groups = (("tests/test_servers.py", *(folder for folders in ONE_AT_A_TIME for folder in folders)),)
+
     class OneBesideTheRest(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "processes" if nodeid.startswith(START_PROCESSES) else nodeid
+            return next((str(folders) for folders in groups if nodeid.startswith(folders)), nodeid)
 
     return OneBesideTheRest(config, log)
 

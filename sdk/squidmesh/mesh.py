@@ -23,6 +23,7 @@ from squidmesh.core.schedule import CatchUp, Cron, Every, Overlap
 from squidmesh.core.signals import Signal
 from squidmesh.engine import schedules
 from squidmesh.engine.asking import Filters, asked
+from squidmesh.engine.checking import open_runs
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.ids import known_form
 from squidmesh.engine.sending import signal as send
@@ -36,6 +37,7 @@ from squidmesh.retention import export, prune
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
 from squidmesh.telemetry.logs import log_events
+from squidmesh.views.checking import CheckReport, checked
 from squidmesh.views.summary import Counts, Page, RunSummary, counted, summarise
 from squidmesh.views.workers import WorkerView, worker_views
 
@@ -327,6 +329,13 @@ class Mesh:
 
     bulk = bulk_of_runs
     """One command for many runs; see ``squidmesh.bulk``."""
+
+    def check_code(self, *, limit: int | None = None, after: str | None = None) -> CheckReport:
+        """Before a deploy: which open runs would block with this mesh's code, and where. It only reads.
+
+        :param limit: runs to look at, newest first; all by default. ``after``: the ``.next`` of the check before.
+        """
+        return checked(open_runs(self.connect_engine(), limit=limit, after=after), limit)
 
     def counts(self, **filters: Unpack[Filters]) -> Counts:
         """How many runs there are, by status and by workflow; filters as for ``list``."""

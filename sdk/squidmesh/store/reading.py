@@ -5,6 +5,7 @@ The rule of this file: nothing is changed. Each question is one statement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from squidmesh.ports import Capability, Due, HistoryRow, InboxRow, RunRow, TaskRow, WorkerRow
@@ -21,6 +22,7 @@ from squidmesh.store.rows import (
     history_row,
     inbox_row,
     known_id,
+    known_ids,
     run_row,
     task_row,
     worker_row,
@@ -59,6 +61,17 @@ def history(database: Database, run_id: str, after: int, connection: Any) -> lis
         after=after,
     )
     return [history_row(row) for row in rows]
+
+
+def histories(database: Database, run_ids: Sequence[str]) -> dict[str, list[HistoryRow]]:
+    found: dict[str, list[HistoryRow]] = {}
+    rows = database.read(
+        f"SELECT {HISTORY} FROM squidmesh_history WHERE run_id {{in:run_ids:uuid}} ORDER BY run_id, seq",
+        run_ids=database.dialect.listed(known_ids(run_ids)),
+    )
+    for row in map(history_row, rows):
+        found.setdefault(row.run_id, []).append(row)
+    return found
 
 
 def last(database: Database, run_id: str) -> HistoryRow | None:

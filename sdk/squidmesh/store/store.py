@@ -16,6 +16,7 @@ from squidmesh.ports import (
     Claimed,
     Clock,
     Due,
+    Health,
     HistoryRow,
     InboxRow,
     LostTasks,
@@ -35,6 +36,7 @@ from squidmesh.ports import (
     WorkerRow,
 )
 from squidmesh.store import (
+    health,
     holding,
     leases,
     listing,
@@ -104,6 +106,9 @@ class SqlStore:
     def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]:
         return reading.history(self.database, run_id, after, connection)
 
+    def histories(self, run_ids: Sequence[str]) -> dict[str, list[HistoryRow]]:
+        return reading.histories(self.database, run_ids)
+
     def last(self, run_id: str) -> HistoryRow | None:
         return reading.last(self.database, run_id)
 
@@ -118,6 +123,9 @@ class SqlStore:
 
     def workers(self) -> list[WorkerRow]:
         return reading.workers(self.database)
+
+    def health(self) -> Health:
+        return health.health(self.database)
 
     # ------------------------------------------------------------------------------------- workers and leases
 

@@ -6,6 +6,7 @@ The rule of this file: one view an entry, in the order they were armed in; its s
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
@@ -50,7 +51,7 @@ def _view(chain: Chain, entry: Entry) -> dict[str, Any]:
     state, reason, by, note, at = _stands(entry)
     shown: dict[str, Any] = {
         "id": entry.id, "kind": entry.kind, "step": entry.step, "position": entry.position, "state": state,
-        "undoable": entry.undoable, "reason": reason,
+        "undoable": why_not(entry) is None, "reason": reason,
     }  # fmt: skip
     if entry.attempts or at:
         shown |= {"attempts": entry.attempts, "by": by, "note": note, "at": instant(at) if at else None}
@@ -68,11 +69,23 @@ def _stands(entry: Entry) -> tuple[State, str | None, str | None, str | None, in
         return "running", None, None, None, 0
     if entry.retry_at is not None:
         return "retrying", None, None, None, 0
-    return "armed", _why_not(entry), None, None, 0
+    return "armed", why_not(entry), None, None, 0
 
 
-def _why_not(entry: Entry) -> str | None:
-    """Why it would stay, were it rolled back now."""
+def why_not(entry: Entry) -> str | None:
+    """Why it would stay, were it rolled back now and no scope had committed it; None: it has an undo."""
+    if entry.kind == "step":  # as nearly all, of a few kinds
+        return _step_stays(entry.certain, entry.mark is not None, tuple(entry.traits))
+    return _stays(entry)
+
+
+@lru_cache(256)
+def _step_stays(certain: bool, marked: bool, traits: tuple[str, ...]) -> str | None:
+    mark = "" if marked else None
+    return _stays(Entry("", "step", "", "", 0, None, list(traits), certain=certain, mark=mark))
+
+
+def _stays(entry: Entry) -> str | None:
     if entry.undoable:
         return None
     return "unaccounted" if not entry.certain else entry.irreversible or "no_undo"

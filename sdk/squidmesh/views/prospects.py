@@ -15,6 +15,7 @@ from squidmesh.core.chain import Chain, Entry, Rollback
 from squidmesh.core.effects import Trait
 from squidmesh.core.rollback import foresee
 from squidmesh.core.status import ENDED, RunStatus, StepStatus
+from squidmesh.views.entries import why_not
 from squidmesh.views.folding import Folded, Step
 
 SHOWN = 10
@@ -74,7 +75,7 @@ def _undo(chain: Chain, status: RunStatus) -> UndoProspect:
     imagined = Rollback(len(chain.rollbacks) + 1, ev.RollbackStarted(cause="operator"))
     undoable, left, first = 0, dict[str, int](), list[Affected]()
     for entry in chain.armed():
-        reason = None if entry.scope is None and entry.undoable else foresee(chain, imagined, entry)
+        reason = why_not(entry) if entry.scope is None else foresee(chain, imagined, entry)
         if reason is None:
             undoable += 1
         elif reason != "committed":
@@ -102,6 +103,8 @@ def _unsafe(run: Folded) -> Iterator[Affected]:
     told: set[str] = set()
     for entry in run.chain.entries.values():
         for part in (entry, *entry.members):
+            if not part.traits and part.mark is None and part.settled is None:
+                continue  # as most
             found_so = part.settled is not None and part.settled.state == "irreversible"
             if part.kind == "step" and (part.irreversible is not None or found_so):
                 told.add(part.position)

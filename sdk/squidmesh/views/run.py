@@ -261,5 +261,7 @@ def _compensation(call: Compensation) -> dict[str, Any]:
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     shown = {"number": attempt.number, "started_at": instant(attempt.started_at), "worker": attempt.worker}
     if attempt.outcome is not None:
-        shown |= {"ended_at": when(attempt.ended_at), "outcome": attempt.outcome, "failure": attempt.failure}
+        shown |= {"ended_at": when(attempt.ended_at), "outcome": attempt.outcome}
+    if attempt.failure is not None:
+        shown["failure"] = attempt.failure
     return shown

@@ -4,6 +4,7 @@ from tests.benchmarks.measures import (
     children,
     fan_out,
     latency,
+    lists,
     prune,
     sequential,
     signals,
@@ -12,6 +13,7 @@ from tests.benchmarks.measures import (
     ticks,
     timers,
     undo,
+    views,
     w10,
     waiting,
 )
@@ -31,6 +33,8 @@ MEASURES: tuple[Measure, ...] = (
     *timers.MEASURES,
     starts_beside.MEASURE,
     prune.MEASURE,
+    lists.MEASURE,
+    *views.MEASURES,
 )
 
 __all__ = ["MEASURES", "Measure"]
