@@ -131,8 +131,8 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
             case ev.RunTerminated():
                 out = chain.children_out().values()
                 own = [child for child in out if not (child.joined or child.options.get("detached"))]
-                for child in (*own, *chain.deferred.values()):
-                    yield _letter(child.run_id, child.queue, replace(event, seq=0, key=None), opens="")
+                for other in (*own, *chain.deferred.values()):
+                    yield _letter(other.run_id, other.queue, replace(event, seq=0, key=None), opens="")
             case _:
                 pass
 
