@@ -130,9 +130,10 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
                 yield _letter(entry.child, entry.queue, asked, opens=RunStatus.UNDOING.value)
             case ev.RunTerminated():
                 out = chain.children_out().values()
-                own = [child for child in out if not (child.joined or child.options.get("detached"))]
-                for other in (*own, *chain.deferred.values()):
-                    yield _letter(other.run_id, other.queue, replace(event, seq=0, key=None), opens="")
+                own = [(c.run_id, c.queue) for c in out if not (c.joined or c.options.get("detached"))]
+                later = [(deferred.run_id, deferred.queue) for deferred in chain.deferred.values()]
+                for run_id, queue in (*own, *later):
+                    yield _letter(run_id, queue, replace(event, seq=0, key=None), opens="")
             case _:
                 pass
 

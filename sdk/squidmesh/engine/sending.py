@@ -60,7 +60,8 @@ def _delivered(engine: Engine, run_id: str, message: SignalReceived) -> tuple[Ru
     while row is not None and row.run_id != before:
         if row.ended_at is None and _put(engine, row, message):
             return row, True
-        row, before = _addressee(engine, row.run_id), row.run_id
+        before = row.run_id
+        row = _addressee(engine, before)
     return row, False
 
 
