@@ -33,6 +33,7 @@ from squidmesh.handle import Handle
 from squidmesh.ports import Clock, Doorbell, RunFilter, Store
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
+from squidmesh.telemetry.instrument import Telemetry
 from squidmesh.telemetry.logs import log_events
 from squidmesh.views.summary import Page, RunSummary, summarise
 
@@ -105,7 +106,10 @@ class Mesh:
                     store.close()
                     raise
                 clock: Clock = store.clock  # type: ignore[attr-defined]
-                self._engine = Engine(store, clock, self._code, self._ring(), self.settings, self, [log_events])
+                told = Telemetry(self, store)
+                self._engine = Engine(
+                    store, clock, self._code, self._ring(), self.settings, self, [log_events, told], told
+                )
             return self._engine
 
     def _open(self) -> Store:
@@ -141,6 +145,7 @@ class Mesh:
         if doorbell is not None:
             doorbell.close()
         if engine is not None:
+            engine.tracing.close()
             engine.store.close()
 
     def __enter__(self) -> Self:

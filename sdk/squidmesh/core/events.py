@@ -44,6 +44,7 @@ class RunStarted(Event):
     actor: str | None = None
     note: str | None = None
     tick: int | None = None
+    trace: str | None = None  # what it hangs under, as a W3C traceparent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

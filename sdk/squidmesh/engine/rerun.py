@@ -51,7 +51,7 @@ def rerun(
     started = replace(
         first, seq=0, at=now, version=_version(engine, first), interpreter_version=INTERPRETER_VERSION, key=key,
         parent=None, start_at=None, deadline=None if lasts is None else now + max(0, lasts), rerun_of=run_id,
-        actor=by or None, note=why or None,
+        actor=by or None, note=why or None, trace=engine.tracing.caller(),
     )  # fmt: skip
     return begin(engine, [new_run(started)])[0]
 

@@ -34,7 +34,8 @@ def start(
     :raises KeyConflict: a key belongs to a run of another workflow or input; nothing at all is started then.
     """
     created = engine.clock.now()
-    runs = [_new(engine, call, key, wish, created) for call, key in zip(calls, keys, strict=True)]
+    trace = engine.tracing.caller()
+    runs = [_new(engine, call, key, wish, created, trace) for call, key in zip(calls, keys, strict=True)]
     return begin(engine, runs, connection)
 
 
@@ -55,7 +56,9 @@ def begin(engine: Engine, runs: Sequence[NewRun], connection: Any = None) -> lis
     return [run.run_id if run.key is None else by_key[run.key] for run in runs]
 
 
-def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: int) -> NewRun:
+def _new(
+    engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: int, trace: str | None
+) -> NewRun:
     workflow, overrides = call.definition, call.overrides
     if not isinstance(workflow, Workflow):
         raise DefinitionError(f"{call.told()} is a step: start a workflow, which yields it")
@@ -66,6 +69,7 @@ def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: 
         at=created, workflow=workflow.name, version=workflow.version, input=call.input,
         interpreter_version=INTERPRETER_VERSION, key=key, queue=queue, priority=wish.priority,
         attributes=dict(wish.attributes) if wish.attributes else None, start_at=wish.at, deadline=wish.deadline,
+        trace=trace,
     )  # fmt: skip
     return new_run(started)
 
@@ -76,7 +80,7 @@ def new_run(started: RunStarted) -> NewRun:
         run_id=run_id(started.at), workflow=started.workflow, version=started.version, key=started.key,
         queue=started.queue, priority=started.priority, attributes=started.attributes, parent=started.parent,
         created_at=started.at, due_at=max(started.at, started.start_at or 0), deadline=started.deadline,
-        events=encode([started]), count=1,
+        events=encode([started]), count=1, trace=started.trace,
     )  # fmt: skip
 
 
@@ -129,7 +133,9 @@ def tell(engine: Engine, begun: Sequence[NewRun]) -> None:
     """Ring for runs that were committed, and let the observers know."""
     due = [run for run in begun if run.due_at <= run.created_at]
     if len(due) <= 2:
-        bells = [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
+        bells = [
+            Bell(BellKind.ADVANCE, run.queue, run.run_id, engine.tracing.bell(run.run_id, run.trace)) for run in due
+        ]
     else:
         bells = [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
     if bells:

@@ -32,8 +32,10 @@ from squidmesh.ports.rows import (
     WorkerRow,
 )
 from squidmesh.ports.store import Store, Transaction
+from squidmesh.ports.tracing import NO_TRACING, Traced, Tracing
 
 __all__ = [
+    "NO_TRACING",
     "Append",
     "Appended",
     "Bell",
@@ -60,6 +62,8 @@ __all__ = [
     "Store",
     "TaskRow",
     "TickRow",
+    "Traced",
+    "Tracing",
     "Transaction",
     "WorkerRow",
 ]

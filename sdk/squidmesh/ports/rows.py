@@ -147,6 +147,7 @@ class NewRun:
     deadline: int | None
     events: str
     count: int
+    trace: str | None = None  # what it hangs under; it is in ``events``, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,9 @@ class SqlStore:
     def last(self, run_id: str) -> HistoryRow | None:
         return reading.last(self.database, run_id)
 
+    def count_runs(self, statuses: Sequence[str]) -> dict[str, int]:
+        return reading.count_runs(self.database, statuses)
+
     def inbox(self, run_id: str) -> list[InboxRow]:
         return reading.inbox(self.database, run_id)
 
