@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import psycopg
 
 from squidmesh import Handle, Mesh
 from tests.benchmarks import workflows
+from tests.benchmarks.collector import collector
 from tests.benchmarks.machine import Servers
 from tests.benchmarks.postgres import APPLICATION, copy_of
 from tests.benchmarks.processes import workers
@@ -60,13 +61,13 @@ class SquidMesh:
 
 
 @contextmanager
-def _open(servers: Servers, processes: int) -> Iterator[Session]:
+def _open(servers: Servers, processes: int, env: Mapping[str, str] | None = None) -> Iterator[Session]:
     with copy_of("squidmesh", servers, _make) as database, redis_database(servers) as broker:
         program = str(Path(sys.executable).with_name("squidmesh"))
         command = [program, "worker", workflows.__name__, "--threads", f"{THREADS}"]
         command += ["--database", database, "--broker", broker]
         with (
-            workers([command] * processes, "squidmesh worker ready") as running,
+            workers([command] * processes, "squidmesh worker ready", env) as running,
             Mesh(database, broker=broker) as mesh,
         ):
             session = SquidMesh(mesh, database, [worker.pid for worker in running])
@@ -74,6 +75,13 @@ def _open(servers: Servers, processes: int) -> Iterator[Session]:
                 yield session
             finally:
                 session.close()
+
+
+@contextmanager
+def _open_traced(servers: Servers, processes: int) -> Iterator[Session]:
+    """The same, with workers that export all their runs' spans and metrics to a receiver on this machine."""
+    with collector() as address, _open(servers, processes, {"OTEL_EXPORTER_OTLP_ENDPOINT": address}) as session:
+        yield session
 
 
 def _make(database: str) -> None:
@@ -84,6 +92,10 @@ def _make(database: str) -> None:
 SYSTEMS = (
     System(
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
-        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo"}),
+        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo", "telemetry"}),
+    ),
+    System(
+        "squidmesh", "redis, traced", durable=True, open=_open_traced, needs="opentelemetry.sdk",
+        measures=frozenset({"telemetry"}),
     ),
 )  # fmt: skip
