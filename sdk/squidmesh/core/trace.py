@@ -16,8 +16,9 @@ RUN = "run"
 """The place of the run itself."""
 
 SAMPLED = 1
-UNDECIDED = 2
-"""The flag that W3C calls *random*, alone: whether the trace is recorded follows from its id."""
+UNDECIDED = 0x80
+"""Said of what hangs under a run that hangs under nothing: whether it is recorded follows from its id. A flag of ours,
+which is stored and never sent."""
 
 
 class Trace(NamedTuple):

@@ -26,22 +26,24 @@ def configure(service_name: str | None = None) -> None:
     try:
         from opentelemetry import metrics, trace
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        from squidmesh.telemetry.otlp import SpanExporter
     except ImportError as error:
         raise ConfigurationError(f"OpenTelemetry is not installed ({error}): pip install 'squidmesh[otel]'") from None
 
     named = Resource.create({"service.name": service_name or "squidmesh"}).merge(OTELResourceDetector().detect())
     if _exports("OTEL_TRACES_EXPORTER") and not isinstance(trace.get_tracer_provider(), TracerProvider):
         tracers = TracerProvider(resource=named)
-        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        tracers.add_span_processor(BatchSpanProcessor(SpanExporter()))
         trace.set_tracer_provider(tracers)
     if _exports("OTEL_METRICS_EXPORTER") and not isinstance(metrics.get_meter_provider(), MeterProvider):
-        metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource=named))
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+        metrics.set_meter_provider(MeterProvider([reader], resource=named, exemplar_filter=AlwaysOffExemplarFilter()))
     from squidmesh.telemetry.logs import label_logs
 
     label_logs()

@@ -109,12 +109,7 @@ class Telemetry:
     def enter(self, call: Traced) -> Any:
         if self._look() is None or self._spans is None:
             return None
-        from opentelemetry.context import attach
-
-        from squidmesh.telemetry.spans import entered
-
-        run_id, trace = call.run_id, call.trace
-        return attach(entered(run_id, trace, call.place, self._spans.sampled(run_id, trace)))
+        return self._spans.enter(call)
 
     def leave(self, token: Any) -> None:
         if token is not None:
@@ -123,7 +118,9 @@ class Telemetry:
             detach(token)
 
     def bell(self, run_id: str, trace: str | None) -> str | None:
-        return None if self._look() is None else ids.at_place(run_id, trace, ids.RUN)
+        if self._look() is None or self._spans is None:
+            return None
+        return self._spans.traceparent(run_id, trace, ids.RUN)
 
     def close(self) -> None:
         """The mesh is closed: what is on its way is handed over, if that does not take long."""

@@ -10,11 +10,12 @@ The rule of this file: the only one that builds SDK spans. The SDK is there when
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import Token
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -30,6 +31,7 @@ from opentelemetry.trace import (
 )
 
 from squidmesh.core import trace as ids
+from squidmesh.ports import Traced
 from squidmesh.telemetry.span import Span
 from squidmesh.telemetry.trail import Trail
 
@@ -72,6 +74,15 @@ class Spans:
         result = self._sampler.should_sample(around, ids.trace_id(run_id, trace), name, SpanKind.INTERNAL, told)
         return bool(result.decision.is_sampled())
 
+    def traceparent(self, run_id: str, trace: str | None, place: str) -> str:
+        """What is sent along with something that belongs to a place in a run."""
+        flags = ids.SAMPLED if self.sampled(run_id, trace) else 0
+        return str(ids.Trace(ids.trace_id(run_id, trace), ids.span_id(run_id, place), flags))
+
+    def enter(self, call: Traced) -> Token[Context]:
+        """Let the span of a call be the current one; to be detached."""
+        return attach(set_span_in_context(Here(call, self)))
+
     def hand_over(self, trail: Trail, spans: Sequence[Span]) -> None:
         """Give spans of one run to the processors."""
         assert trail.started is not None
@@ -106,11 +117,23 @@ class Spans:
         return Link(SpanContext(found, ids.span_id(run_id, place), False, SAMPLED))
 
 
-def entered(run_id: str, trace: str | None, place: str, sampled: bool) -> Context:
-    """The context in which the span at a place is the current one."""
-    flags = SAMPLED if sampled else UNSAMPLED
-    here = SpanContext(ids.trace_id(run_id, trace), ids.span_id(run_id, place), False, flags)
-    return set_span_in_context(NonRecordingSpan(here))
+class Here(NonRecordingSpan):
+    """The span of a call that is being made: it is exported later, from history. What it is called is found out when
+    somebody asks, which few steps do."""
+
+    def __init__(self, call: Traced, spans: Spans) -> None:
+        self._run, self._place, self._spans = (call.run_id, call.trace), call.place, spans
+        self._known: SpanContext | None = None
+
+    def get_span_context(self) -> SpanContext:
+        if self._known is None:
+            flags = SAMPLED if self._spans.sampled(*self._run) else UNSAMPLED
+            span_id = ids.span_id(self._run[0], self._place)
+            self._known = SpanContext(ids.trace_id(*self._run), span_id, False, flags)
+        return self._known
+
+    def __repr__(self) -> str:
+        return f"Here({self.get_span_context()!r})"
 
 
 def _status(span: Span) -> Status:
