@@ -29,4 +29,6 @@ def test_a_quick_run_of_starts_writes_an_object_for_each_measurement(tmp_path: P
 def test_an_unknown_measure_is_refused_with_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "speed"])
-    assert "unknown: speed; there is fan_out, latency, sequential, starts, telemetry, undo, w10" in capsys.readouterr().err
+    assert (
+        "unknown: speed; there is fan_out, latency, sequential, starts, telemetry, undo, w10" in capsys.readouterr().err
+    )

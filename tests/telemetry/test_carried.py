@@ -34,7 +34,9 @@ def test_the_bell_of_a_run_that_is_started_has_its_trace(traced: Traced, monkeyp
     rung: list[Bell] = []
     monkeypatch.setattr(traced.mesh.connect_engine().doorbell, "ring", rung.extend)
     handle = traced.mesh.start(simple(1))
-    assert [bell.trace for bell in rung] == [f"00-{ids.trace_id(handle.run_id, None):032x}-{ids.span_id(handle.run_id, ids.RUN):016x}-01"]
+    assert [bell.trace for bell in rung] == [
+        f"00-{ids.trace_id(handle.run_id, None):032x}-{ids.span_id(handle.run_id, ids.RUN):016x}-01"
+    ]
 
 
 @step

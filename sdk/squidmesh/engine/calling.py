@@ -174,9 +174,7 @@ def undo_place(entry: Entry) -> str:
     return entry.id if entry.kind == "registered" else f"{entry.position}:undo"
 
 
-def undoing(
-    run_id: str, entry: Entry, rollback: Rollback, step: Any, save: Any, tell: Any, trace: str | None
-) -> Trial:
+def undoing(run_id: str, entry: Entry, rollback: Rollback, step: Any, save: Any, tell: Any, trace: str | None) -> Trial:
     """The call of an entry's undo; ``step`` is today's definition of it, if there is one."""
     begun = rollback.begun
     return Trial(

@@ -56,9 +56,7 @@ def begin(engine: Engine, runs: Sequence[NewRun], connection: Any = None) -> lis
     return [run.run_id if run.key is None else by_key[run.key] for run in runs]
 
 
-def _new(
-    engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: int, trace: str | None
-) -> NewRun:
+def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: int, trace: str | None) -> NewRun:
     workflow, overrides = call.definition, call.overrides
     if not isinstance(workflow, Workflow):
         raise DefinitionError(f"{call.told()} is a step: start a workflow, which yields it")

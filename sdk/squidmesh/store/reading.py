@@ -119,7 +119,7 @@ def count_runs(database: Database, statuses: Sequence[str]) -> dict[str, int]:
         "SELECT status, count(*) FROM squidmesh_runs WHERE status {in:status} GROUP BY status",
         status=database.dialect.listed(statuses),
     )
-    found = {status: count for status, count in rows}
+    found = dict(rows)
     return {status: found.get(status, 0) for status in statuses}
 
 

@@ -6,10 +6,12 @@ SDK there is nothing to find, and looking costs next to nothing.
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from squidmesh.core import trace as ids
@@ -22,6 +24,11 @@ from squidmesh.telemetry.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from squidmesh.telemetry.spans import Spans
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger("squidmesh.telemetry")
 
 _OPEN = [status.value for status in RunStatus if status not in ENDED]
 _SDK = ("opentelemetry.sdk.trace", "opentelemetry.sdk.metrics")
@@ -68,7 +75,9 @@ def instrument(
     try:
         pipeline = _pipeline(_tracers(tracer_provider), _meters(meter_provider))
     except ImportError as error:
-        raise ConfigurationError(f"OpenTelemetry's SDK is not installed ({error}): pip install 'squidmesh[otel]'") from None
+        raise ConfigurationError(
+            f"OpenTelemetry's SDK is not installed ({error}): pip install 'squidmesh[otel]'"
+        ) from None
     if pipeline is None:
         raise ConfigurationError(
             "there is no provider to send telemetry to: give tracer_provider= or meter_provider=, set a global one "
@@ -80,25 +89,46 @@ def instrument(
     return Instrumentation(pipeline, mesh)
 
 
+def _harmless(told: Callable[Concatenate[Telemetry, P], R]) -> Callable[Concatenate[Telemetry, P], R | None]:
+    """Whoever tells us something is not to hear that it went wrong: this mesh's telemetry is off then."""
+
+    @functools.wraps(told)
+    def safely(self: Telemetry, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        if self.broken:
+            return None
+        try:
+            return told(self, *args, **kwargs)
+        except Exception:
+            self.broken = True
+            logger.exception("telemetry of this mesh is off from now on: %s raised", told.__name__)
+            return None
+
+    return safely
+
+
 class Telemetry:
     """One connected mesh, as its engine tells it: an observer, and ``Tracing``."""
 
     def __init__(self, mesh: Any, store: Store) -> None:
         self._mesh, self.store = mesh, store
+        self.broken = False
         self._found: Pipeline | None = None
         self._spans: Spans | None = None
         self._looked = -1  # at what was given then
 
+    @_harmless
     def __call__(self, run_id: str, workflow: str, first: int, events: Sequence[Event]) -> None:
         """Hears what was committed."""
         pipeline = self._found if self._looked == _given.changes and self._found is not None else self._look()
         if pipeline is not None:
             pipeline.put(self.store, run_id, workflow, first, events)
 
+    @_harmless
     def taken_up(self, run_id: str, workflow: str, rows: Sequence[HistoryRow]) -> None:
         if (pipeline := self._look()) is not None:
             pipeline.taken_up(self.store, run_id, workflow, rows)
 
+    @_harmless
     def caller(self) -> str | None:
         api = sys.modules.get("opentelemetry.trace")
         if api is None:  # nobody has made a span
@@ -106,22 +136,26 @@ class Telemetry:
         span = api.get_current_span().get_span_context()
         return str(ids.Trace(span.trace_id, span.span_id, int(span.trace_flags))) if span.is_valid else None
 
+    @_harmless
     def enter(self, call: Traced) -> Any:
         if self._look() is None or self._spans is None:
             return None
         return self._spans.enter(call)
 
+    @_harmless
     def leave(self, token: Any) -> None:
         if token is not None:
             from opentelemetry.context import detach
 
             detach(token)
 
+    @_harmless
     def bell(self, run_id: str, trace: str | None) -> str | None:
         if self._look() is None or self._spans is None:
             return None
         return self._spans.traceparent(run_id, trace, ids.RUN)
 
+    @_harmless
     def close(self) -> None:
         """The mesh is closed: what is on its way is handed over, if that does not take long."""
         if self._found is not None:

@@ -9,6 +9,7 @@ The rule of this file: the only one that builds SDK spans. The SDK is there when
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextvars import Token
 from functools import lru_cache
@@ -18,6 +19,7 @@ from typing import Any
 from opentelemetry.context import Context, attach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
@@ -34,6 +36,8 @@ from squidmesh.core import trace as ids
 from squidmesh.ports import Traced
 from squidmesh.telemetry.span import Span
 from squidmesh.telemetry.trail import Trail
+
+logger = logging.getLogger("squidmesh.telemetry")
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
@@ -58,7 +62,7 @@ class Spans:
     """:raises AttributeError: a provider without the SDK's processors."""
 
     def __init__(self, provider: TracerProvider) -> None:
-        self._sampler = provider.sampler
+        self._sampler, self._undecided = provider.sampler, False
         self._processor = provider._active_span_processor
         self._resource = _Resource(provider.resource)
         self._scope = InstrumentationScope("squidmesh", _version())
@@ -71,8 +75,14 @@ class Spans:
             remote = SpanContext(above.trace_id, above.span_id, True, TraceFlags(above.flags))
             around = set_span_in_context(NonRecordingSpan(remote), around)
         name, told = "RunWorkflow", {"squidmesh.run_id": run_id}
-        result = self._sampler.should_sample(around, ids.trace_id(run_id, trace), name, SpanKind.INTERNAL, told)
-        return bool(result.decision.is_sampled())
+        try:
+            result = self._sampler.should_sample(around, ids.trace_id(run_id, trace), name, SpanKind.INTERNAL, told)
+            return result.decision is Decision.RECORD_AND_SAMPLE
+        except Exception:
+            if not self._undecided:
+                self._undecided = True
+                logger.exception("the sampler raised, and what it does not decide is not traced; this is said once")
+            return False
 
     def traceparent(self, run_id: str, trace: str | None, place: str) -> str:
         """What is sent along with something that belongs to a place in a run."""

@@ -26,6 +26,7 @@ from squidmesh.telemetry import waits
 from squidmesh.telemetry.span import Open, Span
 from squidmesh.telemetry.tally import NO_TALLY, Tally
 
+
 class Trail:
     """One run. ``spans`` are those that have ended since somebody took them; ``wanted``: whether they are made."""
 
@@ -99,7 +100,18 @@ class Trail:
         run, end = self.run, max(self.run.start, event.at)
         if self.wanted:
             self.spans.append(
-                Span(run.name, RUN, None, run.start, end, run.attributes, failure, outcome == "failed", run.links, run.notes)
+                Span(
+                    run.name,
+                    RUN,
+                    None,
+                    run.start,
+                    end,
+                    run.attributes,
+                    failure,
+                    outcome == "failed",
+                    run.links,
+                    run.notes,
+                )
             )
 
     def _noted(self, event: Any) -> None:
