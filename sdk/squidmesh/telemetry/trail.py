@@ -333,13 +333,14 @@ class Trail:
         self.running.discard(place)
         began = node.began or node.due or node.start
         node.first, node.began = node.first or began, 0
-        self.tally.count("squidmesh.attempts", ("step", node.what), ("outcome", outcome))
+        undo = (("kind", "undo"),) if place.startswith("undo:") else ()
+        self.tally.count("squidmesh.attempts", ("step", node.what), ("outcome", outcome), *undo)
         if self.wanted:
             told = {**node.attributes, "squidmesh.attempt": node.number}
             if outcome != "completed":
                 told["squidmesh.outcome"] = outcome
             node.last = Span(
-                f"Attempt:{node.what}", f"{place}#{node.number}", node.place, began, max(began, at), told,
+                f"{'UndoAttempt' if undo else 'Attempt'}:{node.what}", f"{place}#{node.number}", node.place, began, max(began, at), told,
                 self._told(node, failure), outcome in ("failed", "lost"),
             )  # fmt: skip
 
