@@ -88,8 +88,9 @@ def as_page(spans: Sequence[Any]) -> str:
     drawn = "\n".join(_row(n, bar, whole) for n, bar in enumerate(found))
     height, across = ROW * len(found) + 16, LEFT + WIDTH + 200
     return (
-        "<!doctype html><meta charset=utf-8><title>trace</title><body style='margin:16px;background:#fff'>"
-        f"<svg width={across} height={height} font-family='system-ui,sans-serif' font-size=13>\n{drawn}\n</svg>"
+        "<!doctype html><meta charset=utf-8><title>trace</title>"
+        "<style>body { margin: 16px } svg { display: block; font: 13px system-ui, sans-serif }</style>"
+        f"<svg width={across} height={height}>\n{drawn}\n</svg>"
     )
 
 

@@ -175,7 +175,7 @@ class Pipeline:
         if over and trail.spans and self.spans is not None:
             spans, trail.spans = trail.spans, []
             self._safely("spans could not be handed over", self.spans.hand_over, trail, spans)
-        if trail.ended and not trail.rollbacks:
+        if trail.ended and not trail.walks.rollbacks:
             self._trails.pop(trail.run_id, None)
 
     def _decide(self, trail: Trail) -> None:

@@ -25,13 +25,14 @@ from squidmesh.core.trace import RUN
 from squidmesh.telemetry import waits
 from squidmesh.telemetry.span import Open, Span
 from squidmesh.telemetry.tally import NO_TALLY, Tally
+from squidmesh.telemetry.walks import Walks
 
 
 class Trail:
     """One run. ``spans`` are those that have ended since somebody took them; ``wanted``: whether they are made."""
 
     __slots__ = (
-        "run_id", "workflow", "length", "started", "wanted", "spans", "tally", "open", "undos", "rollbacks", "planned",
+        "run_id", "workflow", "length", "started", "wanted", "spans", "tally", "open", "walks",
         "names", "running", "run", "ended", "again", "decided",
     )  # fmt: skip
 
@@ -44,9 +45,7 @@ class Trail:
         self.spans: list[Span] = []
         self.tally: Tally = NO_TALLY
         self.open: dict[str, Open] = {}  # by position
-        self.undos: dict[str, Open] = {}  # by entry
-        self.rollbacks: dict[int, Open] = {}
-        self.planned: dict[str, int] = {}  # entries, and the rollback that they are planned in
+        self.walks = Walks(self)
         self.names: dict[str, tuple[str, str]] = {}  # by entry: the step, and the place of its span
         self.running: set[str] = set()  # what the holder of the run has begun itself
         self.run = Open("", RUN, "", 0, {})
@@ -82,12 +81,12 @@ class Trail:
     def _over_with(self, event: Any) -> None:
         """The run is over. What is still open is closed with it; a rollback that comes later hangs under it, too."""
         outcome = waits.ENDINGS[type(event)]
-        for place, node in (*self.open.items(), *((f"undo:{entry}", undo) for entry, undo in self.undos.items())):
+        for position, node in self.open.items():
             if node.began:
-                self._over(node, place, event.at, "cancelled")
-        for node in (*self.open.values(), *self.undos.values(), *self.rollbacks.values()):
-            self._settle(node, event.at, "cancelled")
-        self.open, self.undos, self.rollbacks = {}, {}, {}
+                self.over(node, position, event.at, "cancelled")
+            self.settle(node, event.at, "cancelled")
+        self.open = {}
+        self.walks.close(event.at)
         self.running.clear()
         if self.ended:
             return
@@ -129,7 +128,7 @@ class Trail:
         self._first(event.at)
         self.open[position] = Open(
             f"{kind}:{event.step}", position if times is None else f"{position}~{times}", self._around(position),
-            event.at, self._of(event.step, position), event.step, event.input, due=event.at, elsewhere=event.elsewhere,
+            event.at, self.of(event.step, position), event.step, event.input, due=event.at, elsewhere=event.elsewhere,
         )  # fmt: skip
 
     def _first(self, at: int) -> None:
@@ -144,14 +143,14 @@ class Trail:
         outer = self.open.get(around) if around else None
         return RUN if outer is None or not outer.what else f"{around}#{max(outer.number, 1)}"
 
-    def _of(self, step: str, position: str) -> dict[str, Any]:
+    def of(self, step: str, position: str) -> dict[str, Any]:
         return {"squidmesh.run_id": self.run_id, "squidmesh.step": step, "squidmesh.position": position}
 
     def _attempt(self, event: ev.AttemptStarted) -> None:
         if (node := self.open.get(event.position)) is None:
             return
         if node.last is not None:
-            self._one_of_several(node)
+            self.one_of_several(node)
         if node.due is not None and (node.elsewhere or node.number):
             name = "squidmesh.sweep.lag" if node.number else "squidmesh.queue.wait"
             self.tally.value(name, event.at - node.due, ("kind", "retry" if node.number else "step"))
@@ -166,7 +165,7 @@ class Trail:
             self._completed_at_once(node, event.position, event.at)
             return
         if node.began:
-            self._over(node, event.position, event.at, "completed")
+            self.over(node, event.position, event.at, "completed")
         self._done(node, event.at, "completed")
 
     def _completed_at_once(self, node: Open, position: str, at: int) -> None:
@@ -187,17 +186,17 @@ class Trail:
         node.number = event.number
         lost = isinstance(event, ev.AttemptLost)
         failure = None if isinstance(event, ev.AttemptLost) else event.failure
-        self._over(node, event.position, event.at, "lost" if lost else "failed", failure)
+        self.over(node, event.position, event.at, "lost" if lost else "failed", failure)
         final = event.final if isinstance(event, ev.AttemptLost) else event.retry_at is None
         if not final:
-            self._one_of_several(node)
+            self.one_of_several(node)
             node.due = event.at if isinstance(event, ev.AttemptLost) else event.retry_at
 
     def _settled(self, event: Any) -> None:
         """It has failed, was cancelled, or a person skipped it."""
         if (node := self.open.pop(event.position, None)) is not None:
             if node.began:
-                self._over(node, event.position, event.at, "cancelled")
+                self.over(node, event.position, event.at, "cancelled")
             self._done(node, event.at, waits.OUTCOMES[type(event)], getattr(event, "failure", None))
 
     def _retried(self, event: ev.StepRetried) -> None:
@@ -206,12 +205,12 @@ class Trail:
             times = self.again[event.position] = self.again.get(event.position, 1) + 1
             self.open[event.position] = Open(
                 f"RunStep:{known[0]}", f"{event.position}~{times}", self._around(event.position), event.at,
-                self._of(known[0], event.position), known[0], due=event.at, several=True,
+                self.of(known[0], event.position), known[0], due=event.at, several=True,
             )  # fmt: skip
 
     def _compensate(self, event: ev.CompensateStarted) -> None:
         if (node := self.open.get(event.position)) is not None:
-            self._one_of_several(node)
+            self.one_of_several(node)
             node.compensating = event.at
             if not node.elsewhere:
                 self.running.add(event.position)
@@ -224,15 +223,15 @@ class Trail:
         if event.outcome == "lost":  # it is called again, under the same key
             node.note("CompensateLost", event.at)
             return
-        told = self._of(node.what, event.position)
+        told = self.of(node.what, event.position)
         place = f"{event.position}:compensate:{event.cycle}"
         compensate = Open(f"Compensate:{node.what}", place, node.place, began, told, input=node.input)
-        self._settle(compensate, event.at, event.outcome, event.failure)
+        self.settle(compensate, event.at, event.outcome, event.failure)
 
     def _asked(self, event: Any) -> None:
         """Somebody has said, or is to say, what became of its effect."""
         if (node := self.open.get(event.position)) is not None:
-            self._one_of_several(node)
+            self.one_of_several(node)
             node.several = True
             outcome = getattr(event, "outcome", None)
             node.note(event.kind, event.at, **({"squidmesh.outcome": outcome} if outcome else {}))
@@ -253,7 +252,7 @@ class Trail:
             node.links.append((event.run_id, RUN, not getattr(event, "joined", False)))
         self._first(event.at)
         if isinstance(event, ev.StepDeferred):
-            self._settle(node, event.at, "deferred")
+            self.settle(node, event.at, "deferred")
         else:
             self.open[event.position] = node
 
@@ -265,70 +264,16 @@ class Trail:
             self.tally.value("squidmesh.sweep.lag", event.at - node.due, ("kind", "timer"))
         if (actor := getattr(event, "actor", None)) is not None:
             node.attributes["squidmesh.actor"] = actor
-        self._settle(node, event.at, waits.ended(node.name, event), getattr(event, "failure", None))
+        self.settle(node, event.at, waits.ended(node.name, event), getattr(event, "failure", None))
 
     def _voted(self, event: ev.VoteCast) -> None:
         if (node := self.open.get(event.position)) is not None:
             told = {"squidmesh.actor": event.actor, "squidmesh.approved": event.approved}
             node.note("VoteCast", event.at, **told)
 
-    # --------------------------------------------------------------------------------------------- rollbacks
-
-    def _rollback(self, event: ev.RollbackStarted) -> None:
-        if event.number:
-            told = {"squidmesh.run_id": self.run_id, "squidmesh.cause": event.cause}
-            node = Open(f"Rollback:{self.workflow}", f"rollback:{event.number}", RUN, event.at, told)
-            self.rollbacks[event.number] = node
-
-    def _plan(self, event: ev.RollbackPlanned) -> None:
-        self.planned |= dict.fromkeys(event.entries, event.number)
-        if (node := self.rollbacks.get(event.number)) is not None:
-            node.attributes["squidmesh.entries"] = len(event.entries)
-
-    def _undo(self, event: ev.UndoStarted) -> None:
-        node = self.undos.get(event.entry)
-        if node is None:
-            number = self.planned.get(event.entry, 0)
-            name, place = self.names.get(event.entry, (event.entry, ""))
-            node = self.undos[event.entry] = Open(
-                f"Undo:{name}", f"undo:{event.entry}:{number}", f"rollback:{number}" if number else RUN, event.at,
-                self._of(name, event.entry), name,
-            )  # fmt: skip
-            if place:
-                node.links.append((self.run_id, place, True))
-        elif node.last is not None:
-            self._one_of_several(node)
-        node.began, node.number = event.at, event.number
-        self.running.add(f"undo:{event.entry}")
-
-    def _undo_over(self, event: ev.UndoFailed | ev.UndoCompleted) -> None:
-        if (node := self.undos.get(event.entry)) is None:
-            return
-        if isinstance(event, ev.UndoCompleted):
-            self._over(node, f"undo:{event.entry}", event.at, "completed")
-            return
-        lost = event.reason == "lost"
-        self._over(node, f"undo:{event.entry}", event.at, "lost" if lost else "failed", event.failure)
-        if event.retry_at is not None:
-            self._one_of_several(node)
-
-    def _undo_settled(self, event: ev.EntrySettled) -> None:
-        if (node := self.undos.pop(event.entry, None)) is not None:
-            self._settle(node, event.at, event.state, wrong=event.state == "failed")
-
-    def _halted(self, event: ev.UndoHalted) -> None:
-        if (node := self.rollbacks.get(event.number)) is not None:
-            node.note("UndoHalted", event.at, **{"squidmesh.reason": event.reason})
-
-    def _rolled_back(self, event: ev.RollbackEnded) -> None:
-        if (node := self.rollbacks.pop(event.number, None)) is not None:
-            told = ("workflow", self.workflow), ("cause", node.attributes["squidmesh.cause"])
-            self.tally.count("squidmesh.rollbacks", *told, ("outcome", event.outcome))
-            self._settle(node, event.at, event.outcome, wrong=event.outcome != "clean")
-
     # ------------------------------------------------------------------------------------------------- spans
 
-    def _over(self, node: Open, place: str, at: int, outcome: str, failure: Failure | None = None) -> None:
+    def over(self, node: Open, place: str, at: int, outcome: str, failure: Failure | None = None) -> None:
         """An attempt is over."""
         self.running.discard(place)
         began = node.began or node.due or node.start
@@ -339,12 +284,13 @@ class Trail:
             told = {**node.attributes, "squidmesh.attempt": node.number}
             if outcome != "completed":
                 told["squidmesh.outcome"] = outcome
+            name = f"{'UndoAttempt' if undo else 'Attempt'}:{node.what}"
             node.last = Span(
-                f"{'UndoAttempt' if undo else 'Attempt'}:{node.what}", f"{place}#{node.number}", node.place, began, max(began, at), told,
-                self._told(node, failure), outcome in ("failed", "lost"),
+                name, f"{place}#{node.number}", node.place, began, max(began, at), told, self._told(node, failure),
+                outcome in ("failed", "lost"),
             )  # fmt: skip
 
-    def _one_of_several(self, node: Open) -> None:
+    def one_of_several(self, node: Open) -> None:
         """There is more to a step than its latest attempt: that has a span of its own."""
         node.several = True
         if node.last is not None:
@@ -356,16 +302,16 @@ class Trail:
         began = node.first or node.start
         told = () if outcome == "completed" else (("outcome", outcome),)
         self.tally.value("squidmesh.step.duration", at - began, ("step", node.what), *told)
-        self.names[node.attributes["squidmesh.position"]] = node.what, self._settle(node, at, outcome, failure)
+        self.names[node.attributes["squidmesh.position"]] = node.what, self.settle(node, at, outcome, failure)
 
-    def _settle(
+    def settle(
         self, node: Open, at: int, outcome: str, failure: Failure | None = None, wrong: bool | None = None
     ) -> str:
         """It has ended; the place of its span. A step and its only attempt are one span; what never began has none."""
         wrong = outcome == "failed" if wrong is None else wrong
         only, place, attributes = node.last, node.place, node.attributes
         if node.several:
-            self._one_of_several(node)
+            self.one_of_several(node)
             attributes["squidmesh.attempts"] = node.number
         elif only is not None:
             node.last, place, attributes = None, only.place, only.attributes
@@ -418,13 +364,13 @@ _TABLE: dict[type[Event], Callable[[Trail, Any], None]] = {
     **dict.fromkeys(waits.BEGUN, Trail._wait),
     **dict.fromkeys(waits.ENDED, Trail._waited),
     ev.VoteCast: Trail._voted,
-    ev.RollbackStarted: Trail._rollback,
-    ev.RollbackPlanned: Trail._plan,
-    ev.UndoStarted: Trail._undo,
-    ev.UndoFailed: Trail._undo_over,
-    ev.UndoCompleted: Trail._undo_over,
-    ev.EntrySettled: Trail._undo_settled,
-    ev.UndoHalted: Trail._halted,
-    ev.RollbackEnded: Trail._rolled_back,
+    ev.RollbackStarted: lambda trail, event: trail.walks.started(event),
+    ev.RollbackPlanned: lambda trail, event: trail.walks.made_plan(event),
+    ev.UndoStarted: lambda trail, event: trail.walks.undo_started(event),
+    ev.UndoFailed: lambda trail, event: trail.walks.undo_over(event),
+    ev.UndoCompleted: lambda trail, event: trail.walks.undo_over(event),
+    ev.EntrySettled: lambda trail, event: trail.walks.undo_settled(event),
+    ev.UndoHalted: lambda trail, event: trail.walks.halted(event),
+    ev.RollbackEnded: lambda trail, event: trail.walks.ended(event),
 }  # fmt: skip
 """What is made of each kind of event; of the others, nothing."""
