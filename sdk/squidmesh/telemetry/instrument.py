@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from squidmesh.core import trace as ids
@@ -103,7 +103,7 @@ def _harmless(told: Callable[Concatenate[Telemetry, P], R]) -> Callable[Concaten
             logger.exception("telemetry of this mesh is off from now on: %s raised", told.__name__)
             return None
 
-    return safely
+    return cast("Callable[Concatenate[Telemetry, P], R | None]", safely)
 
 
 class Telemetry:
