@@ -78,7 +78,10 @@ class Fork(Play):
 
 def some(examples: int) -> Any:
     return settings(
-        max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.explicit, Phase.generate]
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.explicit, Phase.generate],
     )
 
 
@@ -106,7 +109,7 @@ def may_differ(history: Sequence[Event], forked: Forked) -> bool:
     return any(e.seq > min(there, default=0) for e in outcomes if not forked.again(e.position))
 
 
-@some(80)
+@some(50)
 @given(programs.filter(tame), seeds)
 @example([("log", 2), ("gather", [("fan_out", 5, 1, 1), ("fan_out", 3, None, 0), ("step", 3)])], 12766)
 def test_a_fork_from_any_position_ends_as_the_run_did(program: list[Op], seed: int) -> None:
@@ -133,7 +136,7 @@ def test_a_fork_from_any_position_ends_as_the_run_did(program: list[Op], seed: i
         assert getattr(ended, "result", None) == getattr(had, "result", None)
 
 
-@some(40)
+@some(25)
 @given(saga_programs.programs, saga_programs.policies, seeds)
 def test_a_fork_never_undoes_what_it_did_not_do(program: list[Op], policy: dict[str, Any], seed: int) -> None:
     workflow = saga_programs.workflow_of(program, **policy)

@@ -79,7 +79,8 @@ def _members(history: Sequence[Event], asked: Mapping[str, Event]) -> Iterator[t
     whole = races | {at: "transaction" for at, e in asked.items() if _is_transaction(e)}
     done = _done(history, asked)
     seen: set[str] = set()
-    top, by_elder = "", None
+    top = ""
+    by_elder: Hindrance | None = None
     for at in sorted(asked, key=order):
         if (this := at.partition(".")[0]) != top:
             top, by_elder = this, None
@@ -87,7 +88,8 @@ def _members(history: Sequence[Event], asked: Mapping[str, Event]) -> Iterator[t
             if member not in seen:
                 seen.add(member)
                 around = _around(member, whole.keys())
-                yield member, by_elder or (around and Hindrance(f"it is a part of the {whole[around]} there", around))
+                inside = None if around is None else Hindrance(f"it is a part of the {whole[around]} there", around)
+                yield member, by_elder or inside
         if by_elder is None and "." in at and at not in done:
             what = f"{told(asked[at])} at {at}, beside which it stands, had not come out well".replace("`", "")
             by_elder = Hindrance(what, _around(at, whole.keys()) or at)
