@@ -246,8 +246,8 @@ class Handle(Generic[T_co]):
         :param from_position: the command there runs anew, and all that follow; what precedes it keeps its results,
             which stay this run's to undo, children and deferred calls among them. Without it, all runs again.
         :param allow_irreversible: ``True``, with ``actor`` and ``note``: although irreversible steps run again.
-        :raises UnsafeRerun: irreversible steps that have completed, or may have, would run again: here, in a child, or in
-            a run that this one was continued by.
+        :raises UnsafeRerun: irreversible steps that have completed, or may have, would run again: here, in a
+            child, or in a run that this one was continued by.
         :raises NoSuchEntry: there is no such position; it has the ``candidates``.
         :raises IllegalState: it has not ended; what precedes the position was undone; or nothing can go on from there
             (a part of a race, a member whose elders have not come out well): it names the nearest that works.

@@ -10,6 +10,7 @@ import pytest
 
 from squidmesh import (
     ChildFailed,
+    Every,
     Flow,
     IllegalState,
     NotApplied,
@@ -191,6 +192,28 @@ def test_a_rerun_of_a_child_is_nobodys_child(mesh: VirtualMesh) -> None:
     assert again.inspect().parent is None
     assert rolled_back(mesh, again) == ["refund 1", "release r-1"]
     assert [kin.outcome for kin in handle.inspect().children] == ["completed", "completed"]
+
+
+def test_a_rerun_of_a_ticks_run_is_no_tick(mesh: VirtualMesh) -> None:
+    mesh.schedule("hourly", Every(3600), ticks(1))
+    mesh.advance(3600)
+    handle = mesh.handle(next(iter(mesh.list(workflow="kin.ticks"))).run_id)
+    assert begun(handle).tick is not None
+    assert handle.result() == [True, True]
+    for place, result in ((None, [False, False]), ("2", [True, False])):
+        again = handle.rerun(from_position=place)
+        assert begun(again).tick is None
+        assert again.result() == result
+    mesh.schedules()[0].delete(**WHO)
+
+
+@workflow(name="kin.ticks")
+def ticks(n: int) -> Flow[list[bool]]:
+    before = run_info().tick is not None
+    yield from charge(n)
+    after_it = run_info().tick is not None
+    yield from charge(n)
+    return [before, run_info().tick is not None and after_it]
 
 
 def test_who_waited_for_the_old_run_by_its_key_is_not_told_by_a_fork(mesh: VirtualMesh) -> None:
