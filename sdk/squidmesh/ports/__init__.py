@@ -7,6 +7,7 @@ workflow rules, and neither knows a broker. Times are integer microseconds since
 from __future__ import annotations
 
 from squidmesh.ports.bells import Bell, BellKind, Clock, Doorbell
+from squidmesh.ports.health import Health, TableSize, Waiting
 from squidmesh.ports.pruning import Member, Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
@@ -47,6 +48,7 @@ __all__ = [
     "Doorbell",
     "Due",
     "DueSchedule",
+    "Health",
     "HistoryRow",
     "InboxRow",
     "Join",
@@ -66,9 +68,11 @@ __all__ = [
     "ScheduleChange",
     "ScheduleRow",
     "Store",
+    "TableSize",
     "TaskRow",
     "TickRow",
     "Transaction",
     "Tree",
+    "Waiting",
     "WorkerRow",
 ]

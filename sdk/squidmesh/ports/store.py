@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from squidmesh.ports.health import Health
 from squidmesh.ports.pruning import Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
@@ -110,6 +111,10 @@ class Store(Protocol):
     def inbox(self, run_id: str) -> list[InboxRow]: ...
     def tasks(self, run_id: str) -> list[TaskRow]: ...
     def workers(self) -> list[WorkerRow]: ...
+    def health(self) -> Health:
+        """What is late, what nobody holds, how large the database is."""
+        ...
+
     def holdings(self) -> dict[str, tuple[int, int]]:
         """How many runs and tasks each worker holds, as ``{worker: (runs, tasks)}``; who holds none is not in it."""
         ...

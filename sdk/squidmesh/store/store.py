@@ -16,6 +16,7 @@ from squidmesh.ports import (
     Claimed,
     Clock,
     Due,
+    Health,
     HistoryRow,
     InboxRow,
     LostTasks,
@@ -35,6 +36,7 @@ from squidmesh.ports import (
     WorkerRow,
 )
 from squidmesh.store import (
+    health,
     holding,
     leases,
     listing,
@@ -121,6 +123,9 @@ class SqlStore:
 
     def workers(self) -> list[WorkerRow]:
         return reading.workers(self.database)
+
+    def health(self) -> Health:
+        return health.health(self.database)
 
     # ------------------------------------------------------------------------------------- workers and leases
 
