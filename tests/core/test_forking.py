@@ -104,7 +104,7 @@ def may_differ(history: Sequence[Event], forked: Forked) -> bool:
     """
     if not any(isinstance(event, (ev.RaceWon, ev.StepFailed)) for event in history):
         return False
-    there = [e.seq for e in history if isinstance(e, ev.StepScheduled) and forked.again(e.position)]
+    there = [e.seq for e in history if isinstance(e, COMMANDS) and forked.again(e.position)]
     outcomes = (e for e in history if isinstance(e, (ev.StepCompleted, ev.StepFailed)))
     return any(e.seq > min(there, default=0) for e in outcomes if not forked.again(e.position))
 
