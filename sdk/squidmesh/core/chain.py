@@ -88,7 +88,11 @@ class Chain:
         return (entry for entry in reversed(self.entries.values()) if self._is_armed(entry))
 
     def _is_armed(self, entry: Entry) -> bool:
-        return entry.settled is None and entry.seq > self.kept and not self.covered(entry)
+        return entry.settled is None and not self.inherited(entry) and not self.covered(entry)
+
+    def inherited(self, entry: Entry) -> bool:
+        """Whether a fork has an entry from another run, whose it stays (one without a number has only just arrived)."""
+        return 0 < entry.seq <= self.kept
 
     def covered(self, entry: Entry) -> bool:
         """Whether undos that the step registered while it ran stand for an undo of its own."""

@@ -114,9 +114,7 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
             case ev.ChildStarted(joined=True) if (
                 event.position in live.interpreter.open
             ):  # one that is over says so at once; one that is gone would never
-                joined = ev.RunJoined(
-                    at=event.at, run_id=live.run_id, position=event.position, queue=live.run.queue
-                )  # fmt: skip
+                joined = ev.RunJoined(at=event.at, run_id=live.run_id, position=event.position, queue=live.run.queue)
                 yield replace(_letter(event.run_id, event.queue, joined, opens=""), must=True)
             case ev.ChildCancelRequested() if (child := chain.children_out().get(event.position)) is not None:
                 note = f"run {live.run_id}, which had started it, does not need it any more"
@@ -131,9 +129,12 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
                 )  # fmt: skip
                 yield _letter(entry.child, entry.queue, asked, opens=RunStatus.UNDOING.value)
             case ev.RunTerminated():
-                out = chain.children_out().values()
-                own = [child for child in out if not (child.joined or child.options.get("detached"))]
-                for other in (*own, *chain.deferred.values()):
+                out: list[ev.ChildStarted | ev.StepDeferred] = [
+                    child
+                    for child in chain.children_out().values()
+                    if not (child.joined or child.options.get("detached"))
+                ]
+                for other in [*out, *chain.deferred.values()]:
                     yield _letter(other.run_id, other.queue, replace(event, seq=0, key=None), opens="")
             case _:
                 pass

@@ -55,11 +55,12 @@ def send(engine: Engine, run_id: str, message: SignalReceived) -> bool:
 def _delivered(engine: Engine, run_id: str, message: SignalReceived) -> tuple[RunRow | None, bool]:
     """The run that is meant, and whether it has the message now; should it go on in another one meanwhile, that one."""
     row = _addressee(engine, run_id)
-    before: str | None = None
-    while row is not None and row.run_id != before:
+    before: RunRow | None = None
+    while row is not None and (before is None or row.run_id != before.run_id):
         if row.ended_at is None and _put(engine, row, message):
             return row, True
-        row, before = _addressee(engine, row.run_id), row.run_id
+        before = row
+        row = _addressee(engine, before.run_id)
     return row, False
 
 

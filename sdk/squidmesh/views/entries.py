@@ -42,8 +42,8 @@ _ENTRIES = TypeAdapter(tuple[EntryView, ...])
 
 
 def entries(chain: Chain) -> tuple[EntryView, ...]:
-    """All entries of a chain."""
-    own = (entry for entry in chain.entries.values() if not chain.covered(entry))
+    """All entries of a chain; not what a fork has kept, which is another run's to undo."""
+    own = (entry for entry in chain.entries.values() if not (chain.inherited(entry) or chain.covered(entry)))
     return _ENTRIES.validate_python([_view(chain, entry) for entry in own])
 
 

@@ -117,6 +117,7 @@ class RunView(BaseModel, frozen=True):
     parent: str | None = None
     continued_as: str | None = None
     rerun_of: str | None = None
+    from_position: str | None = None
     attributes: dict[str, Any] = {}
     created_at: datetime
     ended_at: datetime | None = None
@@ -176,6 +177,7 @@ def fold(
         parent=row.parent,
         continued_as=run.end.run_id if isinstance(run.end, ev.RunContinued) else None,
         rerun_of=run.started.rerun_of if run.started is not None else None,
+        from_position=run.started.from_position if run.started is not None else None,
         attributes=_attributes(row.attributes),
         created_at=instant(row.created_at),
         ended_at=when(ended_at),
