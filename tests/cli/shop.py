@@ -40,18 +40,18 @@ def free(shelf: str, order: str) -> None: ...
 
 
 @step(retry=Retry(max_attempts=3, initial=60))
-def charge(order: str, cents: int) -> str:
+def take_card(order: str, cents: int) -> str:
     if cents > 9_000 and context().attempt < 3:
         raise ConnectionError("the bank does not answer")
     return f"receipt-{order}"
 
 
-@charge.undo
+@take_card.undo
 def refund(receipt: str, order: str, cents: int) -> None: ...
 
 
 @step
-def ship(order: str, town: str) -> str:
+def hand_over(order: str, town: str) -> str:
     if town == "Atlantis":
         raise GiveUp("no courier goes to Atlantis")
     return f"parcel-{order}"
@@ -68,7 +68,7 @@ def take_back(loan: str, order: str) -> None:
 
 
 @step(irreversible=True)
-def pay_out(order: str) -> str:
+def cash_out(order: str) -> str:
     raise TimeoutError("no answer within 30 s")
 
 
@@ -91,8 +91,8 @@ def keep_card(card: Card) -> str:
 def checkout(order: str, cents: int = 100, town: str = "Lisbon") -> Flow[str]:
     """Completes; or fails at the courier, and is undone."""
     yield from reserve(order)
-    yield from charge(order, cents)
-    return (yield from ship(order, town))
+    yield from take_card(order, cents)
+    return (yield from hand_over(order, town))
 
 
 @workflow
@@ -135,7 +135,7 @@ def broken(order: str) -> Flow[str]:
 def doubtful(order: str) -> Flow[str]:
     """Blocked by a step in doubt."""
     yield from reserve(order)
-    return (yield from pay_out(order))
+    return (yield from cash_out(order))
 
 
 @workflow
@@ -151,7 +151,7 @@ def halted(order: str) -> Flow[str]:
     """Blocked by an undo that has failed."""
     yield from reserve(order)
     yield from lend(order)
-    return (yield from ship(order, "Atlantis"))
+    return (yield from hand_over(order, "Atlantis"))
 
 
 @workflow

@@ -39,7 +39,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "release": ("Steered", "--key", "held", *BY),
     "replay": ("ReplayedDocument", "RECORDED", "tests.cli.shop"),
     "rerun": ("Started", "--key", "failed", *BY),
-    "resolve-step": ("Steered", "--key", "in_doubt", "pay_out", "--not-applied", *BY),
+    "resolve-step": ("Steered", "--key", "in_doubt", "cash_out", "--not-applied", *BY),
     "resume": ("Steered", "--key", "pause", "--payload", "1", *BY),
     "retry-step": ("Steered", "--key", "past_pivot", "notify", *BY),
     "rollback": ("Steered", "--key", "completed", "--dry-run"),

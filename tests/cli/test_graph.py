@@ -11,7 +11,7 @@ from tests.cli.conftest import Place
 def test_a_graph_is_drawn_as_text(either: Place) -> None:
     lines = either.ask("graph", "--key", "failed").stdout.splitlines()
     assert lines[0] == f"checkout {either.ids['failed']} (failed)"
-    assert any("undo of charge" in line for line in lines)
+    assert any("undo of take_card" in line for line in lines)
 
 
 def test_a_graph_is_printed_as_mermaid(place: Place) -> None:

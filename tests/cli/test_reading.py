@@ -59,7 +59,7 @@ def test_a_filter_that_there_cannot_be_is_a_usage_error(place: Place) -> None:
 def test_show_has_the_steps_and_the_rollback(either: Place) -> None:
     said = either.ask("show", either.ids["failed"]).stdout
     assert "failure   GiveUp: no courier goes to Atlantis" in said
-    assert "2    charge   completed, undone" in said
+    assert "2    take_card  completed, undone" in said
     assert "Rollback  clean (cause: failure)" in said
 
 

@@ -114,20 +114,20 @@ def test_a_step_is_skipped_past_its_pivot(place: Place, drain: Drain) -> None:
 
 @pytest.mark.parametrize(("said", "ends"), [(("--applied", '"tx-9"'), "completed"), (("--not-applied",), "failed")])
 def test_a_step_in_doubt_is_resolved(place: Place, drain: Drain, said: tuple[str, ...], ends: str) -> None:
-    place.ask("resolve-step", "--key", "in_doubt", "pay_out", *said, *BY)
+    place.ask("resolve-step", "--key", "in_doubt", "cash_out", *said, *BY)
     drain(place)
     assert status(place, "in_doubt") == ends
 
 
 @pytest.mark.parametrize("said", [(), ("--applied", "1", "--not-applied")])
 def test_a_verdict_is_one_of_two(place: Place, said: tuple[str, ...]) -> None:
-    place.ask("resolve-step", "--key", "in_doubt", "pay_out", *said, *BY, code=2)
+    place.ask("resolve-step", "--key", "in_doubt", "cash_out", *said, *BY, code=2)
 
 
 def test_with_the_code_at_hand_a_value_is_checked_by_its_type(place: Place) -> None:
-    wrong = ("resolve-step", "--key", "in_doubt", "pay_out", "--applied", "[1]", *BY, "--module", "tests.cli.shop")
+    wrong = ("resolve-step", "--key", "in_doubt", "cash_out", "--applied", "[1]", *BY, "--module", "tests.cli.shop")
     said = place.ask(*wrong, code=1)
-    assert said.stderr.startswith("squidmesh: the value for step 'pay_out' at position 2 does not fit")
+    assert said.stderr.startswith("squidmesh: the value for step 'cash_out' at position 2 does not fit")
     assert said.stderr.count("\n") == 1
 
 
@@ -135,7 +135,7 @@ def test_a_dry_run_of_a_rollback_says_what_it_would_meet_and_records_nothing(eit
     before = len(either.read("history", "--key", "completed")["events"])
     answer = either.read("rollback", "--key", "completed", "--dry-run")
     assert [(e["step"], e["reason"]) for e in answer["rollback"]["pending"]] == [
-        ("ship", "no_undo"), ("charge", None), ("reserve", None),
+        ("hand_over", "no_undo"), ("take_card", None), ("reserve", None),
     ]  # fmt: skip
     assert "planned, nothing is done" in either.ask("rollback", "--key", "completed", "--dry-run").stdout
     assert len(either.read("history", "--key", "completed")["events"]) == before
@@ -167,8 +167,8 @@ def test_a_person_decides_where_an_undo_has_failed(
 
 
 def test_an_entry_that_there_is_not_is_not_found(place: Place) -> None:
-    said = place.ask("undo-retry", "--key", "undo_failed", "ship", *BY, code=3)
-    assert "has no single entry 'ship'" in said.stderr
+    said = place.ask("undo-retry", "--key", "undo_failed", "hand_over", *BY, code=3)
+    assert "has no single entry 'hand_over'" in said.stderr
 
 
 def test_an_ended_run_is_run_again(either: Place, drain: Drain) -> None:

@@ -45,7 +45,7 @@ def test_pages_of_a_run_fit_the_terminal(place: Place, command: str) -> None:
     shown = seen(command, "--key", "failed", "--database", place.url, width=80)
     assert shown.code == 0
     assert shown.widest <= 80
-    assert "charge" in shown.text
+    assert "take_card" in shown.text
 
 
 def test_what_users_wrote_cannot_steer_the_terminal(place: Place) -> None:

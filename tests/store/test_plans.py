@@ -239,7 +239,7 @@ LISTS = [
     RunFilter(attributes={"customer": 7}),
     RunFilter(attributes={"customer": 7}, status=["waiting"]),
     RunFilter(key="k"),
-    RunFilter(parent=str(uuid4())),
+    RunFilter(parent="01920e5a-7c1d-7000-8000-000000000000"),
 ]
 """What an operator asks for. All the runs there are sleep; so what is asked for is mostly not there."""
 
