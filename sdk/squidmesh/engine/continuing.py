@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from squidmesh.core import events as ev
 from squidmesh.core.codec import encode
@@ -62,6 +63,14 @@ def successor(live: Live, end: ev.RunContinued) -> NewRun:
     events: list[Event] = [started, *waiting, *(replace(joined, seq=0) for joined in run.joined)]
     chain = row.chain or live.run_id
     return replace(new_run(started), run_id=end.run_id, events=encode(events), count=len(events), chain=chain)
+
+
+def kept_of(first: ev.RunStarted) -> dict[str, Any] | None:
+    """What a run that begins with a part of this one's history has of what this one was given: it is no link of that
+    chain, and its input is its own."""
+    if first.carried is None:
+        return None
+    return first.carried | {"workflow": first.workflow, "input": first.input, "armed": False}
 
 
 def passed_on(events: Iterable[Event], to: RunRow) -> Iterator[Letter]:

@@ -6,18 +6,19 @@ that is, history says, not today's code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from squidmesh.core import events as ev
-from squidmesh.core.chain import Entry
 from squidmesh.core.codec import decode
-from squidmesh.core.effects import Trait
 from squidmesh.core.forking import Forked, Unforkable, fork, is_place, places, undone
 from squidmesh.core.interpreter import INTERPRETER_VERSION
 from squidmesh.core.past import descent
+from squidmesh.core.status import ENDED
+from squidmesh.engine.continuing import kept_of, newest
 from squidmesh.engine.engine import Engine
+from squidmesh.engine.irreversible import unsafe_steps
 from squidmesh.engine.known import Known, look
 from squidmesh.engine.post import person
 from squidmesh.engine.start import begin, new_run
@@ -43,19 +44,19 @@ def rerun(
     if key is not None and (before := _before(engine, run_id, key, from_position)) is not None:
         return before
     known = look(engine, run_id)
-    if not known.ended:
+    if not known.ended or newest(engine, known.row).status not in ENDED:  # of a chain, all of it
         raise known.refusal("rerun")
     first = known.history[0]
     assert isinstance(first, ev.RunStarted)
     forked = None if from_position is None else _forked(engine, known, from_position, by, why)
     runs_again: Callable[[str], bool] = (lambda _: True) if forked is None else forked.again
-    if allow_irreversible is not True and (unsafe := tuple(_unsafe(known, runs_again))):
+    if allow_irreversible is not True and (unsafe := tuple(unsafe_steps(engine, known, runs_again))):
         raise UnsafeRerun(run_id, unsafe)
     started = _started(engine, run_id, first, key, by, why)
     if forked is not None and from_position is not None:
         started = replace(
             started, version=first.version, from_position=from_position, kept=forked.kept,
-            ancestors=descent(run_id, first, from_position),
+            ancestors=descent(run_id, first, from_position), carried=kept_of(first),
         )  # fmt: skip
     new = begin(engine, [new_run(started, forked.events if forked is not None else ())])[0]
     return new if key is None else _before(engine, run_id, key, from_position) or new
@@ -69,7 +70,7 @@ def _started(engine: Engine, run_id: str, first: ev.RunStarted, key: str | None,
         first, seq=0, at=now, version=_version(engine, first), interpreter_version=INTERPRETER_VERSION, key=key,
         parent=None, start_at=None, deadline=None if lasts is None else now + max(0, lasts), rerun_of=run_id,
         actor=by or None, note=why or None, from_position=None, kept=0, ancestors=[],
-        parent_position=None, parent_queue=None, depth=0, continues=None,
+        parent_position=None, parent_queue=None, depth=0, continues=None, carried=None,
     )  # fmt: skip
 
 
@@ -141,44 +142,3 @@ def _undone_there(engine: Engine, run_id: str, before: str) -> str:
         return ", ".join(undone(look(engine, run_id).history, before))
     except RunNotFound:
         return ""
-
-
-# ----------------------------------------------------------------------------------------- what is not safe
-
-
-def _unsafe(known: Known, runs_again: Callable[[str], bool]) -> Iterator[str]:
-    """Irreversible steps that have completed, or of which nobody knows: they would run again."""
-    told: dict[str, str] = {}
-    for entry in known.chain.entries.values():
-        told |= {part.position: part.step for part in (entry, *entry.members) if _cannot_be_undone(part)}
-    told |= _begun_and_never_ended(known)
-    yield from (f"{step} at {position}" for position, step in told.items() if runs_again(position))
-
-
-def _cannot_be_undone(entry: Entry) -> bool:
-    found_so = entry.settled is not None and entry.settled.state == "irreversible"
-    return entry.kind == "step" and (entry.irreversible is not None or found_so)
-
-
-def _begun_and_never_ended(known: Known) -> dict[str, str]:
-    """Irreversible steps that were in doubt, or under way, when the run was ended over them.
-
-    One that is transactional has been rolled back then.
-    """
-    irreversible: dict[str, str] = {}
-    under_way: set[str] = set()
-    for event in known.events:
-        match event:
-            case ev.StepScheduled(traits=traits) if Trait.IRREVERSIBLE in traits and Trait.TRANSACTIONAL not in traits:
-                irreversible[event.position] = event.step
-            case ev.StepMarkedIrreversible():
-                irreversible[event.position] = known.steps.get(event.position, "a step")
-            case ev.AttemptStarted() | ev.AttemptLost() | ev.StepInDoubt():
-                under_way.add(event.position)
-            case ev.AttemptFailed(effect="none") | ev.StepCompleted() | ev.StepFailed() | ev.StepSkipped():
-                under_way.discard(event.position)
-            case ev.AttemptFailed():
-                under_way.add(event.position)
-            case _:
-                pass
-    return {position: step for position, step in irreversible.items() if position in under_way}

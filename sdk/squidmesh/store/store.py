@@ -152,7 +152,9 @@ class SqlStore:
 
     # -------------------------------------------------------------------------------------------- holding runs
 
-    def claim(self, worker: str, run_id: str, can: Capability, known: int = 0) -> Claimed | None:
+    def claim(
+        self, worker: str, run_id: str, can: Capability, known: Callable[[str], int] | None = None
+    ) -> Claimed | None:
         return holding.claim(self.database, worker, run_id, can, known)
 
     def claim_next(

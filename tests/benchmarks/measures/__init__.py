@@ -1,6 +1,7 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
 from tests.benchmarks.measures import (
+    children,
     fan_out,
     latency,
     lists,
@@ -23,6 +24,7 @@ MEASURES: tuple[Measure, ...] = (
     sequential.MEASURE,
     *latency.MEASURES,
     *fan_out.MEASURES,
+    *children.MEASURES,
     *starts.MEASURES,
     *undo.MEASURES,
     *signals.MEASURES,
