@@ -51,7 +51,7 @@ def pay_file(path: str, done: Progress) -> Flow[Progress]:
         wrong=done.wrong + [page[index].number for index in paid.failures],
     )
     yield from publish("progress", done)
-    yield from continue_as_new(pay_file(path, done))
+    return (yield from continue_as_new(pay_file(path, done)))
 
 
 @workflow
