@@ -115,6 +115,7 @@ def _waiting_for(engine: Engine, run_id: str) -> Iterator[str]:
 
 def _joined_by(engine: Engine, run_id: str) -> Iterator[str]:
     """Who has joined a run by its key, whether its holder knows of it or not."""
-    for row in (*engine.store.history(run_id), *engine.store.inbox(run_id)):
-        if JOINED in row.events:
-            yield from (event.run_id for event in decode(row.events) if isinstance(event, ev.RunJoined))
+    written = [row.events for row in engine.store.history(run_id)] + [row.events for row in engine.store.inbox(run_id)]
+    for events in written:
+        if JOINED in events:
+            yield from (event.run_id for event in decode(events) if isinstance(event, ev.RunJoined))

@@ -69,7 +69,7 @@ def _started(engine: Engine, run_id: str, first: ev.RunStarted, key: str | None,
     return replace(
         first, seq=0, at=now, version=_version(engine, first), interpreter_version=INTERPRETER_VERSION, key=key,
         parent=None, start_at=None, deadline=None if lasts is None else now + max(0, lasts), rerun_of=run_id,
-        actor=by or None, note=why or None, from_position=None, kept=0, ancestors=[],
+        actor=by or None, note=why or None, trace=engine.tracing.caller(), from_position=None, kept=0, ancestors=[],
         parent_position=None, parent_queue=None, depth=0, continues=None, carried=None,
     )  # fmt: skip
 

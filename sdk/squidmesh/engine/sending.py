@@ -54,7 +54,8 @@ def send(engine: Engine, run_id: str, message: SignalReceived) -> bool:
 
 def _delivered(engine: Engine, run_id: str, message: SignalReceived) -> tuple[RunRow | None, bool]:
     """The run that is meant, and whether it has the message now; should it go on in another one meanwhile, that one."""
-    row, before = _addressee(engine, run_id), None
+    row = _addressee(engine, run_id)
+    before: str | None = None
     while row is not None and row.run_id != before:
         if row.ended_at is None and _put(engine, row, message):
             return row, True
