@@ -97,11 +97,11 @@ class Chain:
     def covered(self, entry: Entry) -> bool:
         """Whether undos that the step registered while it ran stand for an undo of its own."""
         return (
-            entry.kind == "step"
+            entry.position in self._registered
+            and entry.kind == "step"
             and entry.certain
             and entry.irreversible is None
             and not entry.has(Trait.UNDO)
-            and bool(self._registered.get(entry.position))
         )
 
     def registered(self, position: str) -> int:
@@ -305,7 +305,7 @@ class Chain:
             case ev.TransactionCommitted(result=result):
                 entry.kind, entry.result, entry.function = "transaction", result, known.undo
                 entry.members = tuple(self._groups.pop(position, ()))
-        if (group := self._group_of(position)) is not None:
+        if self._groups and (group := self._group_of(position)) is not None:
             group.append(entry)
         elif entry.kind == "step" or entry.members or entry.function is not None:
             self._keep(entry)
