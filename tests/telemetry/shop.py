@@ -16,45 +16,45 @@ class Rejected(WorkflowError): ...
 
 
 @step(retry=Retry(max_attempts=3, jitter=0))
-def charge(order: str) -> str:
+def bill(order: str) -> str:
     if context().attempt < 3:
         raise ConnectionError("the bank does not answer")
     return "charged"
 
 
-@charge.undo
+@bill.undo
 def refund(result: str | None, order: str) -> None: ...
 
 
 @step
-def reserve(item: int) -> int:
+def set_aside(item: int) -> int:
     return item
 
 
-@reserve.undo
+@set_aside.undo
 def give_back(result: int | None, item: int) -> None: ...
 
 
 @step
-def ship(order: str) -> None:
+def send_off(order: str) -> None:
     raise ValueError("there is no such address")
 
 
 @workflow
 def order(name: str) -> Flow[None]:
-    yield from gather(reserve(1), reserve(2))
-    yield from charge(name)
+    yield from gather(set_aside(1), set_aside(2))
+    yield from bill(name)
     yield from sleep(timedelta(days=1))
     yield from PAID.wait()
     decision = yield from approval("desk")
     if not decision.approved:
         raise Rejected("no")
-    yield from ship(name)
+    yield from send_off(name)
 
 
 @workflow
 def simple(item: int) -> Flow[int]:
-    return (yield from reserve(item))
+    return (yield from set_aside(item))
 
 
 @step

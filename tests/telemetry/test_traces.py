@@ -29,9 +29,9 @@ def test_an_order_that_is_rolled_back_is_one_well_formed_trace(traced: Traced) -
     well_formed(spans, root="RunWorkflow:order")
     assert sorted(span.name for span in spans) == sorted(
         [
-            "RunWorkflow:order", "RunStep:reserve", "RunStep:reserve", "RunStep:charge", "Attempt:charge",
-            "Attempt:charge", "Attempt:charge", "Sleep", "WaitForSignal:paid", "WaitForApproval:desk", "RunStep:ship",
-            "Rollback:order", "Undo:charge", "Undo:reserve", "Undo:reserve",
+            "RunWorkflow:order", "RunStep:set_aside", "RunStep:set_aside", "RunStep:bill", "Attempt:bill",
+            "Attempt:bill", "Attempt:bill", "Sleep", "WaitForSignal:paid", "WaitForApproval:desk", "RunStep:send_off",
+            "Rollback:order", "Undo:bill", "Undo:set_aside", "Undo:set_aside",
         ]
     )  # fmt: skip
     assert {attributes(span)["squidmesh.run_id"] for span in spans} == {handle.run_id}
@@ -41,12 +41,12 @@ def test_attempts_hang_under_their_step_and_undos_under_their_rollback(traced: T
     _ordered(traced)
     traced.all()
     received = traced.received
-    charge, rollback = received.one("RunStep:charge"), received.one("Rollback:order")
-    assert [attributes(span)["squidmesh.attempt"] for span in received.named("Attempt:charge")] == [1, 2, 3]
-    assert {span.parent_span_id for span in received.named("Attempt:charge")} == {charge.span_id}
-    assert received.one("Undo:charge").parent_span_id == rollback.span_id
+    bill, rollback = received.one("RunStep:bill"), received.one("Rollback:order")
+    assert [attributes(span)["squidmesh.attempt"] for span in received.named("Attempt:bill")] == [1, 2, 3]
+    assert {span.parent_span_id for span in received.named("Attempt:bill")} == {bill.span_id}
+    assert received.one("Undo:bill").parent_span_id == rollback.span_id
     assert rollback.parent_span_id == received.one("RunWorkflow:order").span_id
-    assert [link.span_id for link in received.one("Undo:charge").links] == [charge.span_id]
+    assert [link.span_id for link in received.one("Undo:bill").links] == [bill.span_id]
 
 
 def test_times_and_outcomes_are_those_of_history(traced: Traced) -> None:
@@ -62,7 +62,7 @@ def test_times_and_outcomes_are_those_of_history(traced: Traced) -> None:
     assert sleep.end_time_unix_nano - sleep.start_time_unix_nano == 24 * 3600 * 10**9
     desk = attributes(received.one("WaitForApproval:desk"))
     assert (desk["squidmesh.outcome"], desk["squidmesh.actor"]) == ("approved", "eva")
-    (error,) = received.one("RunStep:ship").events
+    (error,) = received.one("RunStep:send_off").events
     assert attributes(error) == {
         "exception.type": "builtins.ValueError", "exception.message": "there is no such address",
     }  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_run_that_is_rolled_back_later_has_that_in_its_trace(traced: Traced) -
     spans = traced.all()
     well_formed(spans, root="RunWorkflow:simple")
     assert sorted(span.name for span in spans) == [
-        "Rollback:simple", "RunStep:reserve", "RunWorkflow:simple", "Undo:reserve",
+        "Rollback:simple", "RunStep:set_aside", "RunWorkflow:simple", "Undo:set_aside",
     ]  # fmt: skip
 
 
