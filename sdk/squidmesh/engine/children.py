@@ -30,6 +30,7 @@ from squidmesh.core.failure import describe
 from squidmesh.core.interpreter import INTERPRETER_VERSION, Interpreter
 from squidmesh.core.report import report
 from squidmesh.core.status import RunStatus
+from squidmesh.core.trace import at_place
 from squidmesh.engine.continuing import passed_on, successor
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import OWN
@@ -49,12 +50,12 @@ class Told:
     runs: tuple[NewRun, ...] = ()
     letters: tuple[Letter, ...] = ()
 
-    def bells(self, awake: Container[str] = ()) -> list[Bell]:
+    def bells(self, engine: Engine, awake: Container[str] = ()) -> list[Bell]:
         """For those who have something to do now, but not for whom is ``awake``."""
         letters = [
             Bell(BellKind.ADVANCE, letter.queue, letter.run_id) for letter in self.letters if letter.run_id not in awake
         ]
-        return [*letters, *bells_of(self.runs)]
+        return [*letters, *bells_of(engine, self.runs)]
 
 
 NOBODY = Told()
@@ -98,6 +99,7 @@ def _child(live: Live, asked: ev.ChildStarted | ev.StepDeferred) -> NewRun:
         interpreter_version=INTERPRETER_VERSION, key=options.key, queue=asked.queue, priority=priority,
         parent=live.run_id, parent_position=asked.position, parent_queue=live.run.queue, depth=first.depth + 1,
         deadline=None if options.timeout is None else asked.at + round(options.timeout * 1e6),
+        trace=at_place(live.run_id, first.trace, asked.position),
     )  # fmt: skip
     return replace(new_run(started), run_id=asked.run_id)
 
@@ -112,9 +114,7 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
             case ev.ChildStarted(joined=True) if (
                 event.position in live.interpreter.open
             ):  # one that is over says so at once; one that is gone would never
-                joined = ev.RunJoined(
-                    at=event.at, run_id=live.run_id, position=event.position, queue=live.run.queue
-                )  # fmt: skip
+                joined = ev.RunJoined(at=event.at, run_id=live.run_id, position=event.position, queue=live.run.queue)
                 yield replace(_letter(event.run_id, event.queue, joined, opens=""), must=True)
             case ev.ChildCancelRequested() if (child := chain.children_out().get(event.position)) is not None:
                 note = f"run {live.run_id}, which had started it, does not need it any more"
@@ -129,11 +129,13 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
                 )  # fmt: skip
                 yield _letter(entry.child, entry.queue, asked, opens=RunStatus.UNDOING.value)
             case ev.RunTerminated():
-                out = chain.children_out().values()
-                own = [(c.run_id, c.queue) for c in out if not (c.joined or c.options.get("detached"))]
-                later = [(deferred.run_id, deferred.queue) for deferred in chain.deferred.values()]
-                for run_id, queue in (*own, *later):
-                    yield _letter(run_id, queue, replace(event, seq=0, key=None), opens="")
+                out: list[ev.ChildStarted | ev.StepDeferred] = [
+                    child
+                    for child in chain.children_out().values()
+                    if not (child.joined or child.options.get("detached"))
+                ]
+                for other in [*out, *chain.deferred.values()]:
+                    yield _letter(other.run_id, other.queue, replace(event, seq=0, key=None), opens="")
             case _:
                 pass
 
@@ -219,7 +221,7 @@ def _one_each(letters: Sequence[Letter]) -> Iterator[Letter]:
 def ring(worker: Worker, said: Told, awake: Container[str], follow: list[Bell]) -> None:
     """Wake those who have something to do now: the first is served here, the others by whoever is idle."""
     show(worker.engine, said.runs)
-    bells = said.bells(awake)
+    bells = said.bells(worker.engine, awake)
     follow.extend(bells[:1])
     if len(bells) > 1:
         worker.engine.doorbell.ring(bells[1:])

@@ -15,6 +15,7 @@ from squidmesh.core.codec import encode
 from squidmesh.core.events import Event
 from squidmesh.core.interpreter import INTERPRETER_VERSION
 from squidmesh.core.status import RunStatus
+from squidmesh.core.trace import RUN, at_place
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.live import Live
 from squidmesh.engine.start import new_run
@@ -58,6 +59,7 @@ def successor(live: Live, end: ev.RunContinued) -> NewRun:
         key=row.key, queue=end.queue, priority=row.priority, attributes=first.attributes, parent=first.parent,
         deadline=first.deadline, tick=first.tick, parent_position=first.parent_position,
         parent_queue=first.parent_queue, depth=first.depth, continues=live.run_id, carried=carried,
+        trace=first.trace or at_place(live.run_id, None, RUN),
     )  # fmt: skip
     waiting = [ev.SignalReceived(at=end.at, name=name, payload=payload) for name, payload in run.mail.untaken()]
     events: list[Event] = [started, *waiting, *(replace(joined, seq=0) for joined in run.joined)]

@@ -103,6 +103,7 @@ def _woken(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interprete
 def _wake(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interpreter, int] | None) -> Live:
     """The run's interpreter, kept or made anew, with all that is durable and all that has arrived."""
     run = claimed.run
+    worker.engine.tracing.taken_up(run.run_id, run.workflow, claimed.history)
     news = decode_rows([(row.seq, row.events) for row in claimed.history])
     if kept is not None and any(map(is_over, news)):  # its body would go on, of which others have seen the end
         kept[0].close()

@@ -115,7 +115,7 @@ def _waiting_for(engine: Engine, run_id: str) -> Iterator[str]:
 
 def _joined_by(engine: Engine, run_id: str) -> Iterator[str]:
     """Who has joined a run by its key, whether its holder knows of it or not."""
-    history, inbox = engine.store.history(run_id), engine.store.inbox(run_id)
-    for events in (*(row.events for row in history), *(row.events for row in inbox)):
+    written = [row.events for row in engine.store.history(run_id)] + [row.events for row in engine.store.inbox(run_id)]
+    for events in written:
         if JOINED in events:
             yield from (event.run_id for event in decode(events) if isinstance(event, ev.RunJoined))

@@ -1,7 +1,10 @@
 """A new run from one that is over: the same workflow with the same stored input, from its beginning or from a position.
 
-The rule of this file: what cannot be undone is not done twice unawares, and what was undone is not taken for done. What
-that is, history says, not today's code.
+It is nobody's child, of no schedule's tick, and no link of a chain, whatever the old run was: a rerun of a link begins
+with that link's input, and published nothing yet. A fork has behind it what that link had: its published values, and
+the keys of messages that were heard. What earlier links have done, and what it has kept, stays for those runs to undo.
+
+The rule of this file: what was undone is not taken for done, and what a new run is told of an old one is a copy.
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ from typing import Any
 
 from squidmesh.core import events as ev
 from squidmesh.core.codec import decode
-from squidmesh.core.forking import Forked, Unforkable, fork, is_place, places, undone
+from squidmesh.core.forking import Forked, Unforkable, fork, undone
 from squidmesh.core.interpreter import INTERPRETER_VERSION
 from squidmesh.core.past import descent
+from squidmesh.core.places import is_known, places
 from squidmesh.core.status import ENDED
 from squidmesh.engine.continuing import kept_of, newest
 from squidmesh.engine.engine import Engine
@@ -69,8 +73,8 @@ def _started(engine: Engine, run_id: str, first: ev.RunStarted, key: str | None,
     return replace(
         first, seq=0, at=now, version=_version(engine, first), interpreter_version=INTERPRETER_VERSION, key=key,
         parent=None, start_at=None, deadline=None if lasts is None else now + max(0, lasts), rerun_of=run_id,
-        actor=by or None, note=why or None, from_position=None, kept=0, ancestors=[],
-        parent_position=None, parent_queue=None, depth=0, continues=None, carried=None,
+        actor=by or None, note=why or None, trace=engine.tracing.caller(), from_position=None, kept=0, ancestors=[],
+        parent_position=None, parent_queue=None, depth=0, tick=None, continues=None, carried=None,
     )  # fmt: skip
 
 
@@ -82,13 +86,15 @@ def _before(engine: Engine, run_id: str, key: str, from_position: str | None) ->
     row = engine.store.run_by_key(key)
     if row is None:
         return None
-    started = decode(engine.store.history(row.run_id)[0].events)[0]
+    oldest = row.chain or row.run_id  # its successors have its key
+    history = engine.store.history(oldest)
+    started = decode(history[0].events)[0] if history else None
     if not isinstance(started, ev.RunStarted) or started.rerun_of != run_id:
         raise KeyConflict(row.run_id, key, f"is no rerun of run {run_id}")
     if started.from_position != from_position:
         place = "its beginning" if started.from_position is None else f"position {started.from_position}"
         raise KeyConflict(row.run_id, key, f"is a rerun of it from {place}")
-    return row.run_id
+    return oldest
 
 
 def _version(engine: Engine, first: ev.RunStarted) -> int:
@@ -108,12 +114,12 @@ def _forked(engine: Engine, known: Known, position: Any, by: str, why: str) -> F
     """What the new run begins with that goes on from a position of this one.
 
     :raises NoSuchEntry: there is no such position; it has those that there are.
-    :raises IllegalState: what precedes it was undone, or cannot be kept.
+    :raises IllegalState: it cannot be gone on from; what precedes it was undone, or cannot be kept.
     :raises DefinitionError: only other versions of the workflow are at hand, whose positions these are not.
     """
     run_id, first = known.row.run_id, known.history[0]
     assert isinstance(first, ev.RunStarted)
-    if not isinstance(position, str) or not is_place(known.history, position):
+    if not isinstance(position, str) or not is_known(known.history, position):
         there = [f"{name} at {at}".replace("`", "") for at, name in places(known.history).items()]
         shown = there if len(there) <= SHOWN else [*there[: SHOWN - 1], "…", there[-1]]
         raise NoSuchEntry(run_id, str(position), tuple(shown), "position")

@@ -47,21 +47,20 @@ def signal(engine: Engine, run_id: str, what: Signal[Any] | str, payload: Any, k
 def send(engine: Engine, run_id: str, message: SignalReceived) -> bool:
     """Deliver a message, as another run sends it; whether there was somebody to have it (or had it before)."""
     row, was_put = _delivered(engine, run_id, message)
-    if row is None:
-        return False
-    if was_put:
-        return True
+    if row is None or was_put:
+        return was_put
     return message.key is not None and look(engine, row.run_id).keyed(message.key) is not None
 
 
 def _delivered(engine: Engine, run_id: str, message: SignalReceived) -> tuple[RunRow | None, bool]:
     """The run that is meant, and whether it has the message now; should it go on in another one meanwhile, that one."""
-    row, before = _addressee(engine, run_id), ""
-    while row is not None and row.run_id != before:
+    row = _addressee(engine, run_id)
+    before: RunRow | None = None
+    while row is not None and (before is None or row.run_id != before.run_id):
         if row.ended_at is None and _put(engine, row, message):
             return row, True
-        before = row.run_id
-        row = _addressee(engine, before)
+        before = row
+        row = _addressee(engine, before.run_id)
     return row, False
 
 

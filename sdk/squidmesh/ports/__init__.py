@@ -37,8 +37,10 @@ from squidmesh.ports.rows import (
     WorkerRow,
 )
 from squidmesh.ports.store import Store, Transaction
+from squidmesh.ports.tracing import NO_TRACING, Traced, Tracing
 
 __all__ = [
+    "NO_TRACING",
     "Append",
     "Appended",
     "Bell",
@@ -73,6 +75,8 @@ __all__ = [
     "TableSize",
     "TaskRow",
     "TickRow",
+    "Traced",
+    "Tracing",
     "Transaction",
     "Tree",
     "Waiting",

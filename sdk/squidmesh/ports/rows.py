@@ -150,6 +150,7 @@ class NewRun:
     events: str
     count: int
     chain: str | None = None
+    trace: str | None = None  # what it hangs under; it is in ``events``, too
 
 
 @dataclass(frozen=True, slots=True)

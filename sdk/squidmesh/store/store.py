@@ -112,6 +112,9 @@ class SqlStore:
     def last(self, run_id: str) -> HistoryRow | None:
         return reading.last(self.database, run_id)
 
+    def count_open(self) -> dict[str, int]:
+        return reading.count_open(self.database)
+
     def inbox(self, run_id: str) -> list[InboxRow]:
         return reading.inbox(self.database, run_id)
 

@@ -10,6 +10,7 @@ from tests.benchmarks.measures import (
     signals,
     starts,
     starts_beside,
+    telemetry,
     ticks,
     timers,
     undo,
@@ -35,6 +36,7 @@ MEASURES: tuple[Measure, ...] = (
     prune.MEASURE,
     lists.MEASURE,
     *views.MEASURES,
+    telemetry.MEASURE,
 )
 
 __all__ = ["MEASURES", "Measure"]
