@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from squidmesh.core.status import ENDED
 from squidmesh.errors import ConfigurationError
 from squidmesh.settings import Settings
 
@@ -34,3 +35,23 @@ def test_a_count_is_a_whole_number(name: str, value: Any) -> None:
 
 def test_no_attempt_need_ever_be_lost() -> None:
     assert Settings.read({"max_lost": 0}, {}).max_lost == 0
+
+
+def test_retention_is_one_duration_for_all_or_one_for_each_status() -> None:
+    everything = Settings.read({"retention": timedelta(days=1)}, {}).retention
+    assert set(everything) == set(ENDED)
+    assert set(everything.values()) == {86_400.0}
+    assert Settings.read({"retention": {"failed": 5}}, {"SQUIDMESH_RETENTION": "7"}).retention == {"failed": 5.0}
+    assert Settings.read({}, {"SQUIDMESH_RETENTION": "7"}).retention == dict.fromkeys(ENDED, 7.0)
+    environ = {"SQUIDMESH_RETENTION": "completed=7, failed=8.5"}
+    assert Settings.read({}, environ).retention == {"completed": 7.0, "failed": 8.5}
+    assert Settings.read({}, {}).retention == {}
+
+
+@pytest.mark.parametrize("value", ["soon", 0, -1, {"running": 5}, {"completed": "x"}, {"completed": 0}])
+def test_a_retention_that_cannot_be_is_refused_with_its_source(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"Mesh\(retention=…\)"):
+        Settings.read({"retention": value}, {})
+    told = ",".join(f"{status}={age}" for status, age in value.items()) if isinstance(value, dict) else str(value)
+    with pytest.raises(ConfigurationError, match="SQUIDMESH_RETENTION"):
+        Settings.read({}, {"SQUIDMESH_RETENTION": told})

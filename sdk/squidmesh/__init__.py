@@ -1,5 +1,6 @@
 """Durable workflows inside a Python application."""
 
+from squidmesh.bulk import BulkReport, BulkRun
 from squidmesh.core.calls import Call, Command
 from squidmesh.core.commands import (
     FanOut,
@@ -13,6 +14,8 @@ from squidmesh.core.commands import (
     sleep_until,
     spawn,
 )
+from squidmesh.core.continuing import continue_as_new
+from squidmesh.core.deferring import Deferred, defer
 from squidmesh.core.deterministic import RunInfo, discard, new_uuid, now, patched, rng, run_info
 from squidmesh.core.effects import Applied, Cleaned, NotApplied, NotNeeded, RetryStep, StillUnknown
 from squidmesh.core.failure import Failure
@@ -26,8 +29,10 @@ from squidmesh.core.step import Step, step
 from squidmesh.core.stepcontext import RollbackInfo, StepContext, context
 from squidmesh.core.transactions import transaction
 from squidmesh.core.workflow import Flow, Workflow, workflow
+from squidmesh.engine.pruning import Pruned
 from squidmesh.errors import (
     Cancelled,
+    ChildFailed,
     ConfigurationError,
     DeadlineExceeded,
     DefinitionError,
@@ -70,14 +75,18 @@ from squidmesh.scheduling import Schedule
 
 __all__ = [
     "Applied",
+    "BulkReport",
+    "BulkRun",
     "Call",
     "Cancelled",
+    "ChildFailed",
     "Cleaned",
     "Command",
     "ConfigurationError",
     "Cron",
     "DeadlineExceeded",
     "Decision",
+    "Deferred",
     "DefinitionError",
     "EffectUnknown",
     "EntryReport",
@@ -107,6 +116,7 @@ __all__ = [
     "PastPivot",
     "PayloadError",
     "Pending",
+    "Pruned",
     "Retry",
     "RetryAfter",
     "RetryStep",
@@ -136,6 +146,8 @@ __all__ = [
     "add_undo",
     "approval",
     "context",
+    "continue_as_new",
+    "defer",
     "discard",
     "fan_out",
     "gather",

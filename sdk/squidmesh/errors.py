@@ -84,9 +84,13 @@ class KeyConflict(MeshError):
 
 
 class RunNotFound(MeshError, LookupError):
-    """No run has this id (or key) in this database."""
+    """No run has this id (or key) in this database: there never was one, or it was pruned after its end."""
 
-    def __init__(self, wanted: str, hint: str = "check the id, and that the mesh uses the right database") -> None:
+    def __init__(
+        self,
+        wanted: str,
+        hint: str = "check the id, and that the mesh uses the right database; if it had ended, it may have been pruned",
+    ) -> None:
         self.wanted = wanted
         super().__init__(f"no run {wanted!r}: {hint}")
 
@@ -100,12 +104,13 @@ class ScheduleNotFound(MeshError, LookupError):
 
 
 class IllegalState(MeshError):
-    """The run cannot do what was asked in the state it is in."""
+    """The run cannot do what was asked in the state it is in. ``allowed``: the commands that would do something now."""
 
-    def __init__(self, run_id: str, status: str, command: str, allowed: tuple[str, ...] = ()) -> None:
-        self.run_id, self.status, self.command, self.allowed = run_id, status, command, allowed
+    def __init__(self, run_id: str, status: str, command: str, allowed: tuple[str, ...] = (), why: str = "") -> None:
+        self.run_id, self.status, self.command, self.allowed, self.why = run_id, status, command, allowed, why
         can = f"allowed now: {', '.join(allowed)}" if allowed else "nothing can be done to it any more"
-        super().__init__(f"run {run_id} is {status}: {command} is not possible; {can}")
+        because = f", for {why}" if why else ""
+        super().__init__(f"run {run_id} is {status}: {command} is not possible{because}; {can}")
 
 
 class PastPivot(IllegalState):

@@ -21,17 +21,20 @@ from squidmesh.core.report import RollbackReport
 from squidmesh.core.signals import Signal
 from squidmesh.core.status import ENDED, RunStatus
 from squidmesh.engine import repair, steering, voting
+from squidmesh.engine.continuing import newest
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import unfolded
 from squidmesh.engine.rerun import rerun
 from squidmesh.engine.sending import signal as send
 from squidmesh.engine.undoing import rollback
 from squidmesh.errors import RunBlocked, RunCancelled, RunFailed, RunNotFound, RunTerminated, RunUndone
-from squidmesh.ports import RunRow, Store
+from squidmesh.ports import RunFilter, RunRow, Store, TaskRow
 from squidmesh.views.explanation import Explanation, explain
 from squidmesh.views.folding import folded
+from squidmesh.views.graph import Graph, graph
 from squidmesh.views.published import NEVER, published
 from squidmesh.views.run import RunView, fold, reports
+from squidmesh.views.timeline import TimelineEntry, timeline
 from squidmesh.views.wording import failed_step
 
 if TYPE_CHECKING:
@@ -40,6 +43,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+STUCK = (RunStatus.BLOCKED, RunStatus.PAUSED)
+"""What a child is that does not go on by itself."""
+GENERATIONS = 8
+"""How far down an explanation goes, and of how many children at once it looks for one that is stuck."""
 QUICK, SLOW = 0.002, 0.25
 """Seconds between two looks of ``result()``: a tenth of the time waited so far, within these."""
 
@@ -80,18 +87,41 @@ class Handle(Generic[T_co]):
     def __await__(self) -> Generator[Any, None, T_co]:
         return asyncio.to_thread(self.result).__await__()
 
-    def inspect(self) -> RunView:
-        """The run with its steps and their attempts, and its rollbacks, as fresh as the database."""
-        row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
-        history = self.history()
-        return fold(row, history, tasks, unfolded(history, inbox))
+    def inspect(self, history: bool = False) -> RunView:
+        """The run with its steps and their attempts, and its rollbacks, as fresh as the database.
+
+        :param history: with its events, as JSON.
+        """
+        row, tasks, recorded, waiting = self._facts()
+        return fold(row, recorded, tasks, waiting, self._engine.clock.now(), history)
 
     def explain(self) -> Explanation:
         """Why the run is where it is, and what to do next."""
-        row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
-        workers, now, history = self._store.workers(), self._engine.clock.now(), self.history()
-        waiting = unfolded(history, inbox)
-        return explain(row, [*history, *waiting], tasks, workers, now, inbox=len(waiting))
+        return self._explained(GENERATIONS)
+
+    def _explained(self, deep: int) -> Explanation:
+        row, tasks, recorded, waiting = self._facts()
+        workers, now = self._store.workers(), self._engine.clock.now()
+        stuck = self._store.runs(RunFilter(parent=self.run_id, status=STUCK), GENERATIONS, None)
+
+        def ask(run_id: str) -> Explanation | None:
+            there = deep > 0 and self._store.run(run_id) is not None
+            return self._of(run_id)._explained(deep - 1) if there else None
+
+        return explain(
+            row, [*recorded, *waiting], tasks, workers, now, inbox=len(waiting),
+            stuck={child.run_id for child in stuck}, ask=ask,
+        )  # fmt: skip
+
+    def graph(self) -> Graph:
+        """The run as nodes and edges, as it happened: sequence, parallel branches, children, scopes, undos."""
+        row, tasks, recorded, waiting = self._facts()
+        return graph(row, [*recorded, *waiting], tasks)
+
+    def timeline(self) -> list[TimelineEntry]:
+        """The run along time: attempts, waits, undos, and times it stood still, by when they began."""
+        row, tasks, recorded, waiting = self._facts()
+        return timeline(row, [*recorded, *waiting], tasks)
 
     def history(self) -> list[Event]:
         """All recorded events of the run, in order."""
@@ -107,8 +137,8 @@ class Handle(Generic[T_co]):
         :param timeout: seconds (or a timedelta) to wait for the first one.
         """
         until = self._time() + (0 if timeout is None else seconds("timeout", timeout))
-        while (found := published(self.history(), name)) is NEVER:
-            if self._time() >= until or self._row().ended_at is not None:
+        while (found := published(self._newest().history(), name)) is NEVER:
+            if self._time() >= until or self._newest()._row().ended_at is not None:
                 return None
             self._pause(min(0.05, max(0.0, until - self._time())))
         return mask(found) if type is None else Value(type, f"published value {name!r}").decode(found)
@@ -211,10 +241,12 @@ class Handle(Generic[T_co]):
     ) -> Handle[T_co]:
         """Start a new run of the same workflow with the same input, once this one has ended.
 
-        :param from_position: not supported yet.
+        :param from_position: the command there runs anew, and all that follow; what precedes it keeps its results,
+            which stay this run's to undo. Without it, all of the workflow runs again.
         :param allow_irreversible: ``True``, with ``actor`` and ``note``: although irreversible steps run again.
         :raises UnsafeRerun: irreversible steps that have completed, or may have, would run again.
-        :raises IllegalState: it has not ended.
+        :raises NoSuchEntry: there is no such position; it has the ``candidates``.
+        :raises IllegalState: it has not ended; or what precedes the position was undone.
         """
         started = rerun(self._engine, self.run_id, from_position, allow_irreversible, actor, note, key)
         return self._mesh.handle(started)
@@ -306,6 +338,19 @@ class Handle(Generic[T_co]):
             raise RunNotFound(self.run_id)
         return row
 
+    def _newest(self) -> Handle[Any]:
+        """Of runs that continue one another the newest."""
+        return self._of(newest(self._engine, self._row()).run_id)
+
+    def _of(self, run_id: str) -> Handle[Any]:
+        return self if run_id == self.run_id else self._mesh.handle(run_id)
+
+    def _facts(self) -> tuple[RunRow, list[TaskRow], list[Event], list[Event]]:
+        """Its row, its tasks, its history, and what waits to be folded into that; the history is read last."""
+        row, tasks, inbox = self._row(), self._store.tasks(self.run_id), self._arrived()
+        history = self.history()
+        return row, tasks, history, unfolded(history, inbox)
+
     def _arrived(self) -> list[Event]:
         """What waits to be folded into the history."""
         return [event for message in self._store.inbox(self.run_id) for event in decode(message.events)]
@@ -317,14 +362,17 @@ class Handle(Generic[T_co]):
         return time.monotonic()
 
     def _ended(self, wait_blocked: bool) -> RunRow | None:
-        """The run's row, once it has ended."""
-        row = self._row()
+        """The run's row, once it has ended; of runs that continue one another that of the newest."""
+        row = newest(self._engine, self._row())
         if row.status == RunStatus.BLOCKED and not wait_blocked:
-            raise RunBlocked(self.run_id, self.explain())
+            raise RunBlocked(row.run_id, self._of(row.run_id).explain())
         return row if row.status in ENDED else None
 
     def _outcome(self, row: RunRow) -> T_co:
         """What it returned, or how else it ended: which the row says, for it may have been rolled back later."""
+        if row.run_id != self.run_id:
+            told: T_co = self._of(row.run_id)._outcome(row)
+            return told
         if row.status == RunStatus.COMPLETED:
             return self._result()
         run = folded(self.history())

@@ -6,6 +6,7 @@ first used.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import os
 import threading
@@ -13,29 +14,33 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from squidmesh.bulk import bulk as bulk_of_runs
 from squidmesh.core.calls import Call, whole_number
-from squidmesh.core.commands import micros
 from squidmesh.core.registry import select
 from squidmesh.core.schedule import CatchUp, Cron, Every, Overlap
 from squidmesh.core.signals import Signal
-from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import schedules
+from squidmesh.engine.asking import Filters, asked
+from squidmesh.engine.checking import open_runs
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.ids import known_form
 from squidmesh.engine.sending import signal as send
 from squidmesh.engine.start import start
-from squidmesh.engine.wish import checked_key, storable, wish
+from squidmesh.engine.wish import checked_key, wish
 from squidmesh.engine.worker import Worker
 from squidmesh.errors import ConfigurationError, DefinitionError, RunNotFound
 from squidmesh.handle import Handle
-from squidmesh.ports import Clock, Doorbell, RunFilter, Store
+from squidmesh.ports import Clock, Doorbell, Store
+from squidmesh.retention import export, prune
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
 from squidmesh.telemetry.instrument import Telemetry
 from squidmesh.telemetry.logs import log_events
-from squidmesh.views.summary import Page, RunSummary, summarise
+from squidmesh.views.checking import CheckReport, checked
+from squidmesh.views.summary import Counts, Page, RunSummary, counted, summarise
+from squidmesh.views.workers import WorkerView, worker_views
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -60,6 +65,8 @@ class Mesh:
     :param max_lost: attempts of a step that may be lost with their worker (5).
     :param max_payload: bytes that an input, a result or a checkpoint may have as JSON (1 MiB).
     :param drain_timeout: seconds that a run which is ending waits for attempts in flight (600).
+    :param retention: how long runs are kept after their end: one duration, or one for each status that is not kept for
+        ever, such as ``{"completed": timedelta(days=7)}``. Workers prune what is older. By default all are kept.
     :raises ConfigurationError: a setting or URL that cannot work.
     """
 
@@ -74,10 +81,11 @@ class Mesh:
         max_lost: int | None = None,
         max_payload: int | None = None,
         drain_timeout: float | timedelta | None = None,
+        retention: float | timedelta | Mapping[str, float | timedelta] | None = None,
     ) -> None:
         given = {
             "lease": lease, "sweep": sweep, "max_lost": max_lost, "max_payload": max_payload,
-            "drain_timeout": drain_timeout,
+            "drain_timeout": drain_timeout, "retention": retention,
         }  # fmt: skip
         self.settings = Settings.read(given)
         self.database = database or os.environ.get("SQUIDMESH_DATABASE_URL") or DEFAULT_DATABASE
@@ -306,42 +314,47 @@ class Mesh:
             return None
         return self._handle(row.run_id, self._code.workflows.get((row.workflow, row.version)))
 
-    def list(
-        self,
-        *,
-        status: str | Sequence[str] | None = None,
-        reason: str | Sequence[str] | None = None,
-        workflow: Any = None,
-        version: int | None = None,
-        key: str | None = None,
-        parent: str | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page[RunSummary]:
+    def list(self, *, limit: int = 50, after: str | None = None, **filters: Unpack[Filters]) -> Page[RunSummary]:
         """Runs, newest first, ``limit`` a page; ``after`` is the ``next`` of the page before.
 
-        :raises ValueError: a status, reason, time, limit or page that there cannot be.
+        Filters: ``status``, ``reason``, ``workflow`` (one or several each), ``version``, ``key``, ``parent``,
+        ``attributes`` (equal ones, whatever else a run has), ``created_after``, ``created_before``, ``ended_after``,
+        ``ended_before``; ``deadline`` (of open runs: ``"on_time"``, ``"due_soon"``, ``"overdue"``), ``has_rollback``,
+        ``orphaned`` (whether a rollback has left effects that nobody has answered for).
+
+        :raises ValueError: a status, reason, deadline, time, limit or page that there cannot be.
         """
         if not 1 <= (whole_number("list: limit", limit) or 0) <= 1_000:
             raise ValueError(f"limit is a count from 1 to 1000, not {limit!r}")
         if after is not None and (after := known_form(after)) is None:
             raise ValueError("after takes the .next of the page before")
-        wanted = RunFilter(
-            status=_several("status", status, tuple(RunStatus)), reason=_several("reason", reason, tuple(Reason)),
-            workflow=_several("workflow", workflow), version=whole_number("list: version", version),
-            key=checked_key(key), parent=parent,
-            attributes=None if attributes is None else storable("attributes=", attributes),
-            created_after=_instant(created_after), created_before=_instant(created_before),
-            ended_after=_instant(ended_after), ended_before=_instant(ended_before),
-        )  # fmt: skip
-        rows = self.connect_engine().store.runs(wanted, limit + 1, after)
+        rows = self.connect_engine().store.runs(asked(filters), limit + 1, after)
         shown = tuple(summarise(row) for row in rows[:limit])
         return Page(items=shown, next=shown[-1].run_id if len(rows) > limit else None)
+
+    bulk = bulk_of_runs
+    """One command for many runs; see ``squidmesh.bulk``."""
+
+    def check_code(self, *, limit: int | None = None, after: str | None = None) -> CheckReport:
+        """Before a deploy: which open runs would block with this mesh's code, and where. It only reads.
+
+        :param limit: runs to look at, newest first; all by default. ``after``: the ``.next`` of the check before.
+        """
+        return checked(open_runs(self.connect_engine(), limit=limit, after=after), limit)
+
+    def counts(self, **filters: Unpack[Filters]) -> Counts:
+        """How many runs there are, by status and by workflow; filters as for ``list``."""
+        return counted(self.connect_engine().store.counts(asked(filters)))
+
+    def workers(self) -> builtins.list[WorkerView]:
+        """The worker processes of this database, the longest at work first; those whose lease is over, too."""
+        engine = self.connect_engine()
+        return worker_views(engine.store.workers(), engine.store.holdings(), engine.clock.now())
+
+    # ----------------------------------------------------------------------------------------- retention
+
+    prune = prune
+    export = export
 
     # ------------------------------------------------------------------------------------------- serving
 
@@ -376,20 +389,3 @@ def _workflow_call(call: Any) -> Call[Any]:
     name = getattr(call, "name", None)
     told = f"write {name}(…) with its arguments" if name else "write checkout(order)"
     raise DefinitionError(f"start and run take the call of a workflow, not {call!r}: {told}")
-
-
-def _several(what: str, wanted: Any, known: Sequence[str] = ()) -> Sequence[str] | None:
-    """One or several names (of definitions: theirs) as a filter takes them; None is no filter."""
-    if wanted is None:
-        return None
-    several = wanted if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
-    names: list[Any] = [one if isinstance(one, str) else getattr(one, "name", one) for one in several]
-    for name in names:
-        if not isinstance(name, str) or "\0" in name or (known and name not in known):
-            one_of = f", one of {', '.join(known)}" if known else ""
-            raise ValueError(f"{what} takes a name{one_of}, or a list of them, not {name!r}")
-    return names
-
-
-def _instant(when: datetime | None) -> int | None:
-    return None if when is None else micros("a time", when)

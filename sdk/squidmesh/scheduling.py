@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from squidmesh.core.deterministic import instant
 from squidmesh.core.schedule import Definition
 from squidmesh.engine import schedules
-from squidmesh.errors import ScheduleNotFound
+from squidmesh.errors import RunNotFound, ScheduleNotFound
 from squidmesh.handle import Handle
 from squidmesh.ports import ScheduleRow
 from squidmesh.views.schedules import ScheduleView, Tick, schedule_view, tick_view
@@ -87,6 +87,7 @@ class Schedule(Generic[T_co]):
         """Run the ticks of a past range, both ends included, at once and side by side.
 
         A tick that has a run already is not run again: its run is among the handles, which are in the order of time.
+        (So is one that was pruned since, which is ``RunNotFound`` when something is asked of it.)
 
         :raises ValueError: a range that ends before it begins, or of more than 10,000 ticks.
         """
@@ -94,7 +95,10 @@ class Schedule(Generic[T_co]):
         return [self._handle(run_id) for run_id in schedules.backfill(engine, self.name, start, end, actor, note)]
 
     def _handle(self, run_id: str) -> Handle[Any]:
-        return self._mesh.handle(run_id)
+        try:
+            return self._mesh.handle(run_id)
+        except RunNotFound:  # pruned since: its tick was run all the same
+            return self._mesh._handle(run_id, None)
 
     def __repr__(self) -> str:
         return f"<Schedule {self.name!r}: {Definition.from_json(self._row.definition).when} {self._row.workflow}>"

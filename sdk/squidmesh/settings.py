@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from squidmesh.core.status import ENDED
 from squidmesh.errors import ConfigurationError
 
 
@@ -24,6 +25,7 @@ class Settings:
     :param max_lost: how many attempts of a step may be lost with their worker.
     :param max_payload: bytes that an argument set, a result or a checkpoint may have as JSON.
     :param drain_timeout: how long a run that is ending waits for attempts in flight.
+    :param retention: how long runs are kept after their end, by status; those of other statuses are kept for ever.
     """
 
     lease: float = 15.0
@@ -31,6 +33,7 @@ class Settings:
     max_lost: int = 5
     max_payload: int = 1_048_576
     drain_timeout: float = 600.0
+    retention: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -52,7 +55,28 @@ class Settings:
                 value, source = environ[variable], variable
             if value is not None:
                 values[name] = _number(value, source, int if whole else float, least=0 if name == "max_lost" else None)
+        if (kept := given.get("retention")) is not None:
+            values["retention"] = _retention(kept, "Mesh(retention=…)")
+        elif "SQUIDMESH_RETENTION" in environ:
+            values["retention"] = _retention(_parted(environ["SQUIDMESH_RETENTION"]), "SQUIDMESH_RETENTION")
         return cls(**values)
+
+
+def _parted(text: str) -> Any:
+    """``604800``, or ``completed=604800,failed=7776000``."""
+    if "=" not in text:
+        return text
+    parts = (part.partition("=") for part in text.split(","))
+    return {status.strip(): age.strip() for status, _, age in parts}
+
+
+def _retention(value: Any, source: str) -> dict[str, float]:
+    ages = value if isinstance(value, Mapping) else dict.fromkeys(sorted(ENDED), value)
+    for status in ages:
+        if status not in ENDED:
+            known = ", ".join(sorted(ENDED))
+            raise ConfigurationError(f"{source} names statuses in which a run has ended ({known}), not {status!r}")
+    return {str(status): _number(age, source, float, least=None) for status, age in ages.items()}
 
 
 def _number(value: Any, source: str, kind: type[int] | type[float], least: int | None) -> Any:

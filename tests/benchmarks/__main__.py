@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         about = describe(servers)
         try:
             results = run(
-                servers, told.only, systems, quick=quick, rounds=rounds,
+                servers, told.only, systems, quick=quick, rounds=rounds, size=told.size,
                 say=lambda line: console.print(line, style="dim", highlight=False),
             )  # fmt: skip
         finally:
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_measures, default=list(MEASURES), metavar="w10,…")
     parser.add_argument("--systems", type=_systems, default=list(SYSTEMS), metavar="squidmesh,dbos,…")
     parser.add_argument("--rounds", type=int, help="how often all is measured (3; with --quick 1)")
+    parser.add_argument("--size", type=int, help="of each measure, instead of its own (with --only one)")
     parser.add_argument("--statements", action="store_true", help="show which statements were sent")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     return parser

@@ -26,9 +26,24 @@ def test_a_quick_run_of_starts_writes_an_object_for_each_measurement(tmp_path: P
         assert result["rows_per_start"] == 2
 
 
+def test_a_quick_run_of_what_waits_writes_its_figures(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    only = ["--only", "signals,ticks,waiting,timers", "--systems", "squidmesh"]
+    assert main(["--quick", *only, "--json", str(file)]) == 0
+    results = {(r["measure"], r["case"]): r for r in json.loads(file.read_text())}
+    assert set(results) == {("signals", "idle"), ("signals", "busy"), ("ticks", ""), ("waiting", ""), ("timers", "")}
+    for result in results.values():
+        assert 0 < result["p50_ms"] <= result["max_ms"]
+    assert results["timers", ""]["n"] == 500
+    assert results["timers", ""]["timers_per_s"] > 0
+    assert results["timers", ""]["disorder_ms"] >= 0
+    assert results["waiting", ""]["cpu_percent"] >= 0
+
+
 def test_an_unknown_measure_is_refused_with_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "speed"])
     assert (
-        "unknown: speed; there is fan_out, latency, sequential, starts, telemetry, undo, w10" in capsys.readouterr().err
+        "unknown: speed; there is fan_out, latency, prune, sequential, signals, starts, starts_beside, telemetry, ticks, "
+        "timers, undo, waiting, w10" in capsys.readouterr().err
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from squidmesh import Flow, WorkflowError, fan_out, step, workflow
+import time
+from datetime import datetime
+
+from squidmesh import Flow, Signal, WorkflowError, fan_out, run_info, sleep_until, step, workflow
 from tests.benchmarks.systems.system import PAYLOAD
 
 
@@ -38,3 +41,37 @@ def undone(steps: int, payload: str) -> Flow[None]:
     for _ in range(steps):
         yield from undoable(payload)
     raise WorkflowError("all of it is undone")
+
+
+GO = Signal("go")
+
+
+@step
+def read_clock() -> float:
+    return time.time()
+
+
+@workflow
+def timestamp() -> Flow[float]:
+    """When its first step began."""
+    return (yield from read_clock())
+
+
+@workflow
+def signalled() -> Flow[float]:
+    """When its step began, after the signal."""
+    yield from GO.wait()
+    return (yield from read_clock())
+
+
+@workflow
+def timed(due: datetime) -> Flow[None]:
+    yield from sleep_until(due)
+
+
+@workflow
+def ticked() -> Flow[float]:
+    """How late its step began, in seconds."""
+    tick = run_info().tick
+    assert tick is not None
+    return (yield from read_clock()) - tick.timestamp()

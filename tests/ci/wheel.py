@@ -10,11 +10,12 @@ PACKAGES = {
     "squidmesh_worker": ROOT / "worker",
     "squidmesh_migrations": ROOT / "migrations",
 }
+MODULES = {"_squidmesh_pytest.py"}  # beside the packages: see there
 
 
 def in_tree() -> set[str]:
     """The files of the packages, by their path in an installation."""
-    return {
+    return MODULES | {
         file.relative_to(root).as_posix()
         for package, root in PACKAGES.items()
         for file in (root / package).rglob("*")

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from squidmesh import Handle, Mesh
+from squidmesh.cli.demo import processes
 from squidmesh.events import (
     AttemptFailed,
     AttemptLost,
@@ -76,7 +77,8 @@ def mesh(demo: Demo) -> Iterator[Mesh]:
 
 
 def test_it_takes_less_than_fifteen_seconds(demo: Demo) -> None:
-    assert demo.took < 15
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # how many want each processor
+    assert demo.took < 15 * busy
 
 
 def test_every_order_but_one_is_completed_although_a_worker_was_killed_in_the_middle_of_a_step(
@@ -180,7 +182,7 @@ def test_what_it_says_to_type_next_works(demo: Demo, tmp_path: Path) -> None:
         assert order.status() == "running"
         with process("sh", "-c", f"exec {serve}", folder=copy) as worker:
             worker.ready_pids()
-            assert order.result(timeout=30) == "6 items sent, receipt-001"
+            assert order.result(timeout=60) == "6 items sent, receipt-001"
             worker.send(signal.SIGINT)
             assert worker.ended() == 0
         assert any(isinstance(event, AttemptLost) for event in order.history())
@@ -267,7 +269,13 @@ def pids(lines: list[str]) -> list[int]:
 
 
 def wait_until_gone(running: Process) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 30
     while left := [pid for pid in pids(running.lines) if not gone(pid)]:
         assert time.monotonic() < until, f"still there: {left}"
         time.sleep(LOOK_EVERY)
+
+
+def test_a_worker_of_a_demo_that_is_gone_does_not_stay() -> None:
+    orphan = os.environ | {processes.PARENT_VARIABLE: "1"}  # not the process that starts it here
+    ended = subprocess.run(processes.COMMAND, env=orphan, timeout=60, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, b"")

@@ -32,6 +32,7 @@ _failures = st.builds(
 _BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str": _texts, "int": st.integers(-(2**40), 2**60), "bool": st.booleans(), "Any": _json, "dict[str, Any]": _objects,
     "Failure": _failures, "list[str]": st.lists(_texts, max_size=3),
+    "list[dict[str, Any]]": st.lists(_objects, max_size=2),
 }  # fmt: skip
 _positions = st.sampled_from(["1", "1.2", "12.3.4"])
 
@@ -125,3 +126,9 @@ def test_a_position_that_may_be_missing_is_not_passed_on_to_the_event_after() ->
 def test_the_stored_kind_is_the_name_of_the_class(cls: type[Event]) -> None:
     assert BY_KIND[cls.__name__] is cls
     assert all(f.name == "position" or f.name.islower() for f in fields(cls))
+
+
+def test_a_number_is_not_taken_for_a_default_that_equals_it() -> None:
+    (read,) = decode(encode([ev.SignalReceived(at=1, name="n", payload=1)]))
+    assert isinstance(read, ev.SignalReceived)
+    assert read.payload is not True

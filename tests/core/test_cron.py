@@ -215,12 +215,17 @@ def utc_of(wall: datetime, zone: ZoneInfo) -> datetime:
         at += min(MINUTE, wall - on_the_wall)
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    expression=expressions,
-    tz=st.sampled_from(ZONES),
-    after=st.integers(0, 40 * 366 * 24 * 60).map(lambda minutes: datetime(2000, 1, 1, tzinfo=UTC) + minutes * MINUTE),
-)
+courses = {
+    "expression": expressions,
+    "tz": st.sampled_from(ZONES),
+    "after": st.integers(0, 40 * 366 * 24 * 60).map(
+        lambda minutes: datetime(2000, 1, 1, tzinfo=UTC) + minutes * MINUTE
+    ),
+}
+
+
+@settings(max_examples=30, deadline=None)
+@given(**courses)
 @example("5-5 7-7 * * 0-0", "UTC", datetime(2026, 3, 28, tzinfo=UTC))
 @example("30 2 * * *", "Europe/Sofia", datetime(2026, 3, 28, tzinfo=UTC))
 @example("30 3 * * *", "Europe/Sofia", datetime(2026, 10, 24, tzinfo=UTC))
@@ -228,6 +233,17 @@ def utc_of(wall: datetime, zone: ZoneInfo) -> datetime:
 @example("0 0 * * *", "America/Havana", datetime(2026, 3, 7, tzinfo=UTC))
 @example("15 1,2 * * *", "Antarctica/Troll", datetime(2026, 3, 28, tzinfo=UTC))
 def test_it_agrees_with_another_calendar(expression: str, tz: str, after: datetime) -> None:
+    agrees(expression, tz, after)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000, deadline=None)
+@given(**courses)
+def test_a_thousand_times_it_agrees_with_another_calendar(expression: str, tz: str, after: datetime) -> None:
+    agrees(expression, tz, after)
+
+
+def agrees(expression: str, tz: str, after: datetime) -> None:
     zone = ZoneInfo(tz)
     try:
         walls = CronSim(expression, after.astimezone(zone).replace(tzinfo=None) - timedelta(hours=26))

@@ -132,9 +132,10 @@ def test_a_mesh_may_be_restricted_to_modules_and_definitions(modules: Modules) -
     def besides() -> Flow[None]:
         yield from charge(1)
 
-    assert set(select([module]).workflows) == {("send", 1)}
-    assert set(select([besides]).workflows) == {("besides", 1)}
-    assert set(select([module, besides]).workflows) == {("send", 1), ("besides", 1)}
+    sends, others = {("send", 1), ("send:deferred", 1)}, {("besides", 1), ("besides:deferred", 1)}
+    assert set(select([module]).workflows) == sends  # with the companion in which its deferred calls wait
+    assert set(select([besides]).workflows) == others
+    assert set(select([module, besides]).workflows) == sends | others
     assert select([]).workflows == {}
 
 

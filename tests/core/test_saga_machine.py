@@ -53,7 +53,7 @@ def twins(program: list[Op], policy: dict[str, Any], seed: int) -> None:
     assert type(torn.live.end) is type(quiet.live.end)
 
 
-@some(200)
+@some(80)
 @given(programs, policies, seeds)
 def test_whoever_takes_a_run_over_decides_what_its_holder_would_have_decided(
     program: list[Op], policy: dict[str, Any], seed: int
@@ -61,7 +61,7 @@ def test_whoever_takes_a_run_over_decides_what_its_holder_would_have_decided(
     crashed(program, policy, seed)
 
 
-@some(200)
+@some(80)
 @given(programs, policies, seeds)
 def test_crashes_change_nothing_in_the_reports(program: list[Op], policy: dict[str, Any], seed: int) -> None:
     twins(program, policy, seed)

@@ -22,7 +22,7 @@ from squidmesh.testing import VirtualMesh
 
 LOOKS = {
     "now", "run", "run_by_key", "runs", "history", "last", "inbox", "tasks", "workers", "due", "close", "collided",
-    "schedule", "schedules", "ticks", "met",
+    "schedule", "schedules", "ticks", "met", "newest", "trees", "records",
 }  # fmt: skip
 """Methods that nothing happens at: they read, and to die before one of them is to die before the next of the others."""
 

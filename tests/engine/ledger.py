@@ -143,7 +143,7 @@ over = threading.Event()
 def tx_slow() -> None:
     book("slow", 1)
     try:
-        release.wait(20)
+        release.wait(30)
         book("slow", 1)
     except BaseException as error:
         seen.append(type(error).__name__)

@@ -17,6 +17,7 @@ from squidmesh import (
     add_undo,
     saga,
     sleep,
+    spawn,
     step,
     transaction,
     workflow,
@@ -171,6 +172,22 @@ def reads(n: int) -> Flow[int]:
 def keeps(n: int) -> Flow[int]:
     yield from reserve(n)
     raise NotToday("sold out")
+
+
+@step(name="repair.slow", retry=Retry(max_attempts=9, initial=3600, jitter=0))
+def slow(n: int) -> int:
+    did.append(f"slow {n}")
+    if "slow" in broken:
+        raise ValueError("not yet")
+    return n
+
+
+@workflow(name="repair.spawns")
+def spawns(n: int) -> Flow[int]:
+    pending = yield from spawn(slow(n))
+    yield from charge(n)
+    yield from sleep(60)
+    return (yield from pending)
 
 
 def started(mesh: VirtualMesh, call: Any, **given: Any) -> Handle[Any]:

@@ -142,10 +142,10 @@ def test_timers_of_a_broken_turn_do_not_fire(mesh: VirtualMesh) -> None:
     assert kinds(handle) == ["RunStarted", "RunBlocked"]
 
 
-@step(timeout=0.05, retry=Retry(max_attempts=2, initial=0, jitter=0))
+@step(timeout=0.5, retry=Retry(max_attempts=2, initial=0, jitter=0))
 def comes_back_late() -> str:
     if context().attempt == 1:
-        late.wait(5)
+        late.wait(30)
         try:
             context().checkpoint("too late")
         finally:
@@ -157,7 +157,7 @@ def comes_back_late() -> str:
 @step
 def waits_for_the_late_one() -> None:
     late.set()
-    assert was_late.wait(5)
+    assert was_late.wait(30)
 
 
 @workflow

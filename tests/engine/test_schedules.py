@@ -184,7 +184,7 @@ def test_with_a_real_worker_ticks_come_by_themselves(database_url: str) -> None:
         wait_for("five ticks", lambda: len(schedule.ticks()) >= 5)
         schedule.pause()
         for tick in schedule.ticks():
-            assert mesh.handle(tick.run_id or "").result(timeout=30) == ("tick", tick.at)
+            assert mesh.handle(tick.run_id or "").result(timeout=60) == ("tick", tick.at)
         assert len({tick.run_id for tick in schedule.ticks()}) == len(schedule.ticks()) == runs(mesh)
 
 

@@ -14,7 +14,7 @@ from squidmesh.testing import VirtualMesh
 from tests.engine.conftest import kinds
 
 order: list[int] = []
-together = threading.Barrier(3, timeout=10)
+together = threading.Barrier(3, timeout=30)
 
 
 @step
@@ -101,13 +101,13 @@ def test_run_starts_serves_and_returns(mesh: Mesh) -> None:
 
 def test_parallel_steps_run_on_several_threads_at_once(mesh: Mesh) -> None:
     with mesh.worker(threads=3):
-        assert mesh.start(meeting()).result(timeout=20) == [True] * 3
+        assert mesh.start(meeting()).result(timeout=60) == [True] * 3
 
 
 def test_async_steps_run_side_by_side_on_few_threads(mesh: Mesh) -> None:
     with mesh.worker(threads=2):
         handle = mesh.start(many(60))
-        assert handle.result(timeout=30) == sum(range(60))
+        assert handle.result(timeout=60) == sum(range(60))
         assert handle.published("done", int) == 60
 
 
@@ -140,7 +140,7 @@ def test_waiting_longer_than_the_timeout_says_what_the_run_waits_for(mesh: Mesh)
 
 def test_a_run_that_fails_raises_where_it_is_waited_for(mesh: Mesh) -> None:
     with mesh.worker(), pytest.raises(RunFailed, match="again"):
-        mesh.start(shaky_once()).result(timeout=20)
+        mesh.start(shaky_once()).result(timeout=60)
 
 
 @workflow

@@ -60,20 +60,20 @@ def mesh(database_url: str) -> Iterator[Mesh]:
 
 def test_a_cancelled_run_tells_its_step_at_the_next_heartbeat(mesh: Mesh) -> None:
     handle = mesh.start(one_step())
-    assert begun.wait(10)
+    assert begun.wait(30)
     handle.cancel(note="enough")
     with pytest.raises(RunCancelled, match="enough"):
-        handle.result(timeout=20)
+        handle.result(timeout=60)
     assert heard == ["works"]
 
 
 def test_a_step_that_lost_its_race_is_told_at_the_next_heartbeat(mesh: Mesh) -> None:
     handle = mesh.start(loses_its_race())
-    assert begun.wait(10)
-    assert handle.result(timeout=20) == [1, None]
+    assert begun.wait(30)
+    assert handle.result(timeout=60) == [1, None]
     assert heard == ["works"]
 
 
 def test_a_step_that_raises_cancelled_by_itself_has_failed(mesh: Mesh) -> None:
     with pytest.raises(RunFailed, match="of my own"):
-        mesh.start(cancels_itself()).result(timeout=20)
+        mesh.start(cancels_itself()).result(timeout=60)

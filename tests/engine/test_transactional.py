@@ -266,7 +266,7 @@ def test_two_that_write_the_same_row_both_count_in_the_end(postgres_url: str) ->
     engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="SERIALIZABLE")
     with VirtualMesh(engine) as mesh:
         with_table(mesh)
-        together = threading.Barrier(2, timeout=20)
+        together = threading.Barrier(2, timeout=30)
         first: set[int] = set()
 
         def body(account: str, cents: int, how: str = "") -> Booked:
@@ -351,7 +351,7 @@ def test_a_body_that_comes_back_too_late_has_written_nothing(mesh: VirtualMesh) 
         mesh.run(tx_runs_slow())
     assert failed.value.failure.type == "builtins.TimeoutError"
     release.set()
-    assert over.wait(20)
+    assert over.wait(30)
     assert len(seen) == 1  # its connection is closed to it
     assert ledger(mesh) == {}
     assert mesh.run(tx_single("ann", 5)).cents == 5
@@ -361,6 +361,6 @@ def test_a_sqlite_file_is_held_for_half_a_lease_at_most(sqlite_url: str) -> None
     release.clear()
     with VirtualMesh(sqlite_url, lease=1) as mesh:
         with_table(mesh)
-        with mesh.stub(tx_book, lambda *_, **__: release.wait(20)), pytest.raises(RunFailed, match=r"within 0\.5 s"):
+        with mesh.stub(tx_book, lambda *_, **__: release.wait(30)), pytest.raises(RunFailed, match=r"within 0\.5 s"):
             mesh.run(tx_single("ann", 5))
     release.set()

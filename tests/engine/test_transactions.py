@@ -259,7 +259,7 @@ def test_a_body_that_comes_back_too_late_ends_its_transaction_whoever_catches_it
         mesh.run(tx_with("tx_catches", ["slow"]))
     assert failed.value.failure.type == "builtins.TimeoutError"
     release.set()
-    assert over.wait(20)
+    assert over.wait(30)
     assert ledger(mesh) == {}
 
 

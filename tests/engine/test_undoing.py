@@ -122,7 +122,7 @@ def test_two_people_who_press_at_the_same_instant_make_one_rollback(mesh: Virtua
     press = threading.Barrier(2)
 
     def rolls_back(who: str) -> str:
-        press.wait(10)
+        press.wait(30)
         return handle.rollback(actor=who, note="at once").id
 
     with ThreadPoolExecutor(2) as people:

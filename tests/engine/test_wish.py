@@ -134,7 +134,7 @@ def test_observers_hear_nothing_of_a_run_that_was_rolled_back(mesh: VirtualMesh,
         connection.commit()
         kept = mesh.start(parcel(), connection=connection)
         connection.commit()
-    assert told.wait(10)
+    assert told.wait(30)
     assert heard == [kept.run_id]
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from squidmesh import Mesh
-from tests.processes import saga_flows  # noqa: F401 — what the workers serve
+from tests.processes import people_flows, saga_flows  # noqa: F401 — what the workers serve
 
 PR_SET_PDEATHSIG = 1
 

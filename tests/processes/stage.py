@@ -25,7 +25,8 @@ from tests.worker.processes import SQUIDMESH, Process
 ROOT = Path(__file__).parents[2]
 
 LEASE, SWEEP = 1.5, 0.2  # seconds
-PATIENCE = 40.0  # seconds until a test says that something did not happen
+LONG = 60.0  # a lease that no test outlives, however busy the machine is: for tests that let no worker die
+PATIENCE = 60.0  # seconds until a test says that something did not happen
 
 
 def wait_for(what: str, condition: Callable[[], Any], within: float = PATIENCE) -> Any:
@@ -73,6 +74,16 @@ class Stage:
         """So many workers for the sagas, each replaced as soon as it dies."""
         command = (sys.executable, "-m", "tests.processes.nursery", self.database, self.broker or "-")
         return self.process(*command, str(count), str(threads), says="worker ready", times=count)
+
+    def presser(self, name: str) -> Process:
+        """A process that is ready to say to runs what will stand in the file of this name."""
+        command = (sys.executable, "-m", "tests.processes.presser", self.database, self.broker or "-")
+        return self.process(*command, str(self.folder / name), says="presser ready")
+
+    def pressers(self, *names: str) -> list[Process]:
+        """Several of them, each in a process of its own."""
+        with ThreadPoolExecutor(len(names)) as all_of_them:
+            return list(all_of_them.map(self.presser, names))
 
     def process(self, *command: str, says: str, times: int = 1, cwd: Path = ROOT) -> Process:
         """A process that has said something so many times."""

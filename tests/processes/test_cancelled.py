@@ -27,7 +27,7 @@ def test_a_run_that_is_cancelled_again_ends_when_what_is_in_flight_has_settled(s
         _cancel(stage, handle)
     stage.signal("go")
     with pytest.raises(RunCancelled):
-        handle.result(timeout=15)
+        handle.result(timeout=60)
     stage.check([handle])
 
 
@@ -40,5 +40,5 @@ def test_a_cancelled_run_whose_worker_dies_ends_elsewhere(stage: Stage) -> None:
     stage.kill(first)
     stage.signal("go")
     with pytest.raises(RunCancelled):
-        handle.result(timeout=20)
+        handle.result(timeout=60)
     stage.check([handle])

@@ -44,7 +44,7 @@ def test_a_worker_without_the_code_takes_nothing(stage: Stage) -> None:
     assert handle.status() == "pending"
     assert len(handle.history()) == 1
     stage.worker()
-    assert handle.result(timeout=20) == 1
+    assert handle.result(timeout=60) == 1
     assert elsewhere.stop() == 0
     stage.check([handle])
 
@@ -53,18 +53,18 @@ def test_a_deploy_with_fixed_code_unblocks(stage: Stage) -> None:
     handle = stage.mesh.start(deployed(20))
     broken = stage.worker(module="app", cwd=_deploy(stage.folder, "once += 'two'"))
     with pytest.raises(RunBlocked, match="TypeError"):
-        handle.result(timeout=20)
+        handle.result(timeout=60)
     assert handle.explain().reason == "code_error"
     broken.stop()
     same = stage.worker(module="app", cwd=_deploy(stage.folder, "once += 'two'"))
     other = stage.mesh.start(deployed(1))
     with pytest.raises(RunBlocked):
-        other.result(timeout=20)
+        other.result(timeout=60)
     assert not any(isinstance(event, RunUnblocked) for event in handle.history())
     same.stop()
     stage.worker(module="app", cwd=_deploy(stage.folder, "once += 2"))
-    assert handle.result(timeout=20, wait_blocked=True) == 42
-    assert other.result(timeout=20, wait_blocked=True) == 4
+    assert handle.result(timeout=60, wait_blocked=True) == 42
+    assert other.result(timeout=60, wait_blocked=True) == 4
     history = handle.history()
     assert sum(isinstance(event, Blocked) for event in history) == 1
     assert sum(isinstance(event, RunUnblocked) for event in history) == 1

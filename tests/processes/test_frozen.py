@@ -20,7 +20,7 @@ def test_the_late_result_of_a_step_in_line_is_refused(stage: Stage) -> None:
     asleep.wait_for("went on elsewhere")
     assert handle.history() == before
     stage.signal("go on")
-    assert handle.result(timeout=20) == [awake.pid, awake.pid]
+    assert handle.result(timeout=60) == [awake.pid, awake.pid]
     assert sum(isinstance(event, AttemptLost) for event in handle.history()) == 1
     stage.check([handle])
 
@@ -33,7 +33,7 @@ def test_the_late_results_of_steps_side_by_side_are_refused(stage: Stage) -> Non
     with stage.frozen(asleep):
         stage.begun("chaos_held_up", times=8)
         stage.signal("go")
-        assert handle.result(timeout=20) == [awake.pid] * 4
+        assert handle.result(timeout=60) == [awake.pid] * 4
         before = handle.history()
     asleep.wait_for("lost its lease")
     assert asleep.stop() == 0  # after its attempts have come back, and were refused
@@ -57,7 +57,7 @@ def test_results_of_steps_side_by_side_that_come_before_the_others_are_refused_t
         assert not any(isinstance(event, StepCompleted) for event in handle.history())
     finally:
         awake.send(signal.SIGCONT)
-    pids = handle.result(timeout=30)
+    pids = handle.result(timeout=60)
     assert set(pids) <= {asleep.pid, awake.pid}
     stage.check([handle])
 
@@ -69,6 +69,6 @@ def test_a_worker_that_nobody_replaced_tries_again_itself(stage: Stage) -> None:
     with stage.frozen(alone):
         wait_for("its lease is over", stage.mesh.connect_engine().store.expired)
         stage.signal("go")
-    assert handle.result(timeout=20) == [alone.pid]
+    assert handle.result(timeout=60) == [alone.pid]
     assert [effect.attempt for effect in stage.effects("chaos_held_up")] == [1, 2]
     stage.check([handle])

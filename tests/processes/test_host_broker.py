@@ -54,11 +54,11 @@ def test_what_a_killed_dramatiq_process_held_goes_on_in_another(hosted: Stage) -
     after = hosted.begun("chaos_held_up", times=8)[4:]
     assert killed not in {effect.pid for effect in after}
     hosted.signal("go")
-    handle.result(timeout=20)
-    together.result(timeout=20)
+    handle.result(timeout=60)
+    together.result(timeout=60)
     assert any(isinstance(event, AttemptLost) for event in handle.history())
     more = hosted.mesh.start_many([flows.mixed(n) for n in range(10)])
     for run in more:
-        run.result(timeout=20)
+        run.result(timeout=60)
     hosted.check([handle, together, *more])
     assert other.stop() == 0

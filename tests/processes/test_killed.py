@@ -10,7 +10,7 @@ from squidmesh.events import AttemptLost, AttemptStarted, StepFailed
 from tests.processes import flows
 from tests.processes.stage import LEASE, SWEEP, Stage, wait_for
 
-SLACK = 1.5  # seconds that a busy machine may take for what is no waiting at all
+SLACK = 6.0  # seconds that a busy machine may take for what is no waiting at all
 
 
 def test_a_run_goes_on_within_the_lease_and_two_sweeps(stage: Stage) -> None:
@@ -22,7 +22,7 @@ def test_a_run_goes_on_within_the_lease_and_two_sweeps(stage: Stage) -> None:
     _, after = stage.begun("chaos_held_up", times=2)
     took = time.monotonic() - killed
     stage.signal("go")
-    assert handle.result(timeout=20) == [second.pid]
+    assert handle.result(timeout=60) == [second.pid]
     assert (before.attempt, before.pid, after.attempt, after.pid) == (1, first.pid, 2, second.pid)
     assert after.key == before.key
     lost = [event for event in handle.history() if isinstance(event, AttemptLost)]
@@ -41,7 +41,7 @@ def test_fifty_attempts_side_by_side_go_on_elsewhere(stage: Stage, asynchronous:
     stage.kill(first)
     stage.begun(step, times=100)
     stage.signal("go")
-    assert handle.result(timeout=30) == [second.pid] * 50
+    assert handle.result(timeout=60) == [second.pid] * 50
     lost = [event for event in handle.history() if isinstance(event, AttemptLost)]
     assert len(lost) == 50
     stage.check([handle])
@@ -53,7 +53,7 @@ def test_between_a_result_and_the_next_step_nothing_is_lost_or_recorded_twice(st
     handle = stage.mesh.start(flows.dies_between(place))
     first.ended()
     stage.worker()
-    assert handle.result(timeout=20) == 123
+    assert handle.result(timeout=60) == 123
     lost = [event for event in handle.history() if isinstance(event, AttemptLost)]
     assert [(event.position, event.number) for event in lost] == [("2", 1)]
     did = [(effect.position, effect.attempt) for effect in stage.effects()]
@@ -67,7 +67,7 @@ def test_a_step_that_kills_every_worker_fails_and_is_no_loop(stage: Stage, toget
     stage.worker("--processes", "2", "--threads", "2", ready=2)
     handle = stage.mesh.start(flows.doomed(together))
     with pytest.raises(RunFailed) as failed:
-        handle.result(timeout=40)
+        handle.result(timeout=60)
     assert "chaos_deadly" in str(failed.value)
     assert [effect.attempt for effect in stage.effects("chaos_deadly")] == [1, 2]
     history = handle.history()
@@ -86,7 +86,7 @@ def test_killed_at_any_instant_all_runs_complete(stage: Stage, seed: int) -> Non
         wait_for("the runs go on", lambda goal=goal: len(stage.effects()) >= goal or _all_ended(stage))
         stage.kill(workers.pop(0))
         workers.append(stage.worker("--threads", "4"))
-    results = [handle.result(timeout=40) for handle in handles]
+    results = [handle.result(timeout=60) for handle in handles]
     assert results == [1 + 6 + n + 2 for n in range(30)] + [sum(range(40))]
     for handle in handles:
         starts = [event for event in handle.history() if isinstance(event, AttemptStarted)]

@@ -10,7 +10,7 @@ from squidmesh import Handle
 from squidmesh.events import AttemptLost
 from squidmesh.ports import Bell, BellKind
 from tests.processes import bells, flows
-from tests.processes.stage import Stage, wait_for
+from tests.processes.stage import LONG, Stage, wait_for
 
 
 @pytest.mark.parametrize("how", ["wild", "lossy"])
@@ -20,15 +20,17 @@ def test_all_runs_complete_whatever_becomes_of_messages(
     for doorbell in bells.DOORBELLS:
         monkeypatch.setattr(doorbell, "ring", bells.HOW[how](doorbell.ring))
     stage.environ[bells.BELLS] = how
+    stage.lease = LONG
     stage.two_workers("--threads", "4", module="tests.processes.bells")
     handles: list[Handle[Any]] = [stage.mesh.start(flows.mixed(n)) for n in range(15)]
     handles += stage.mesh.start_many([flows.spread(30), flows.in_line(10)])
     for handle in handles:
-        handle.result(timeout=40)
+        handle.result(timeout=60)
     _all_done_once(stage, handles)
 
 
 def test_two_workers_race_for_one_run_and_each_step_is_done_once(stage: Stage) -> None:
+    stage.lease = LONG
     stage.two_workers("--threads", "4")
     handles: list[Handle[Any]] = [stage.mesh.start(flows.in_line(20)), stage.mesh.start(flows.spread(20))]
     doorbell = stage.mesh.connect_engine().doorbell
@@ -47,6 +49,7 @@ def test_two_workers_race_for_one_run_and_each_step_is_done_once(stage: Stage) -
 
 def test_senseless_messages_are_put_aside(many_machines: Stage) -> None:
     stage = many_machines
+    stage.lease = LONG
     running = stage.worker("--threads", "2")
     doorbell = stage.mesh.connect_engine().doorbell
     for run_id in (str(uuid.uuid4()), "nonsense", None, ""):
@@ -56,7 +59,7 @@ def test_senseless_messages_are_put_aside(many_machines: Stage) -> None:
         client.rpush("squidmesh.default", b"\x00", b"{}", b"[1]", b'{"queue_name": 1}')
     handles = [stage.mesh.start(flows.in_line(3)), stage.mesh.start(flows.spread(10))]
     for handle in handles:
-        handle.result(timeout=30)
+        handle.result(timeout=60)
     _all_done_once(stage, handles)
     assert running.stop() == 0
 

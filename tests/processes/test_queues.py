@@ -8,7 +8,7 @@ def test_there_and_back(stage: Stage) -> None:
     handle = stage.mesh.start(flows.there_and_back())
     here = stage.worker("--queues", "default")
     there = stage.worker("--queues", "chaos-there")
-    assert handle.result(timeout=20) == [here.pid, there.pid, here.pid]
+    assert handle.result(timeout=60) == [here.pid, there.pid, here.pid]
     stage.check([handle])
 
 
@@ -18,5 +18,5 @@ def test_a_worker_of_the_other_queue_that_is_killed_is_replaced(stage: Stage) ->
     handle = stage.mesh.start(flows.there_and_back())
     stage.begun("chaos_pid_here")
     there = stage.worker("--queues", "chaos-there")
-    assert handle.result(timeout=20)[1] == there.pid
+    assert handle.result(timeout=60)[1] == there.pid
     stage.check([handle])

@@ -55,7 +55,7 @@ def test_all_runs_complete(shaky: Stage, server: Redis, harm: Callable[[Redis], 
         wait_for("the load is at work", lambda goal=goal: len(shaky.effects()) >= goal)
         harm(server)
     for handle in handles:
-        handle.result(timeout=30)
+        handle.result(timeout=60)
     shaky.check(handles)
 
 
@@ -66,12 +66,12 @@ def test_start_succeeds_quickly_while_redis_is_away(shaky: Stage, server: Redis)
     for n in range(3):
         began = time.monotonic()
         handles.append(shaky.mesh.start(flows.mixed(n)))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
     for handle in handles:
-        handle.result(timeout=30)
+        handle.result(timeout=60)
     server.start()
     handles.append(shaky.mesh.start(flows.spread(10)))
-    assert handles[-1].result(timeout=30) == 45
+    assert handles[-1].result(timeout=60) == 45
     shaky.check(handles)
 
 
@@ -82,5 +82,5 @@ def test_a_worker_comes_up_while_redis_is_away_and_hears_when_it_is_back(shaky: 
     server.start()
     running.wait_for("is back")
     handle = shaky.mesh.start(flows.in_line(3))
-    assert handle.result(timeout=30) == 3
+    assert handle.result(timeout=60) == 3
     shaky.check([handle])

@@ -34,7 +34,7 @@ def _at_once(*presses: Callable[[], Any]) -> list[str]:
     ready, said = threading.Barrier(len(presses)), [""] * len(presses)
 
     def press(n: int) -> None:
-        ready.wait(10)
+        ready.wait(30)
         try:
             said[n] = str(presses[n]())
         except (IllegalState, NoSuchEntry) as refused:
@@ -44,7 +44,7 @@ def _at_once(*presses: Callable[[], Any]) -> list[str]:
     for one in people:
         one.start()
     for one in people:
-        one.join(20)
+        one.join(30)
     return said
 
 
@@ -62,7 +62,7 @@ def test_of_two_people_who_press_at_the_same_instant_one_decides(stage: Stage) -
             )
             assert any(word not in ("IllegalState", "NoSuchEntry") for word in said), said
             with pytest.raises(RunFailed):
-                handle.result(timeout=20, wait_blocked=True)
+                handle.result(timeout=60, wait_blocked=True)
             wait_for(
                 "all of it is heard", lambda handle=handle: not elsewhere.connect_engine().store.inbox(handle.run_id)
             )
@@ -97,7 +97,7 @@ def test_what_is_said_twice_with_one_key_counts_once(stage: Stage) -> None:
     assert sum(isinstance(event, UndoRetried) for event in handle.history()) == 1
     handle.undo_mark_done("chaos_stubborn", actor="bob", note="by hand")
     with pytest.raises(RunFailed):
-        handle.result(timeout=20, wait_blocked=True)
+        handle.result(timeout=60, wait_blocked=True)
     report = handle.inspect().rollback
     assert report is not None
     assert report.outcome == "clean"
@@ -122,11 +122,11 @@ def test_messages_that_come_late_or_again_during_and_after_a_rollback_change_not
         doorbell.ring(stale)
         stage.signal(f"it {n} undone")
     with pytest.raises(RunFailed):
-        handle.result(timeout=20)
+        handle.result(timeout=60)
     before = handle.history()
     doorbell.ring(stale)
     other = stage.mesh.start(flows.doubtful("once", "it 0"))
-    assert other.result(timeout=20) == "it returned"  # the workers have heard what came before it
+    assert other.result(timeout=60) == "it returned"  # the workers have heard what came before it
     for running in two:
         assert running.stop() == 0
     assert handle.history() == before
@@ -146,7 +146,7 @@ def test_sagas_end_the_same_whatever_becomes_of_messages(
     handles = stage.mesh.start_many([flows.whole_saga("nowhere") for _ in range(6)])
     for handle in handles:
         with pytest.raises(RunFailed):
-            handle.result(timeout=40)
+            handle.result(timeout=60)
         report = handle.inspect().rollback
         assert report is not None
         assert (report.outcome, len(report.undone)) == ("clean", 9)
@@ -255,7 +255,7 @@ def test_a_rollback_that_goes_on_without_a_lost_undo_is_not_clean(stage: Stage) 
     wait_for("the undo is missing", lambda: handle.explain().reason == "undo_failed")
     handle.undo_abandon(actor="ann", note="let it be")
     with pytest.raises(RunCancelled) as cancelled:
-        handle.result(timeout=20, wait_blocked=True)
+        handle.result(timeout=60, wait_blocked=True)
     report = cancelled.value.rollback
     assert report is not None
     assert report.outcome == "abandoned"

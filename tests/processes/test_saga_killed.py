@@ -92,12 +92,12 @@ def test_a_step_that_is_not_idempotent_waits_for_a_person_when_its_worker_is_kil
     assert isinstance(history[-1], StepInDoubt)
     if kind == "once":  # it happened
         handle.resolve_step("chaos_once", Applied("I saw it"), **BY)
-        assert handle.result(timeout=20, wait_blocked=True) == "I saw it"
+        assert handle.result(timeout=60, wait_blocked=True) == "I saw it"
         assert len(stage.effects("chaos_once")) == 1
     else:  # it did not
         handle.resolve_step("chaos_post", NotApplied(), **BY)
         with pytest.raises(RunFailed):
-            handle.result(timeout=20, wait_blocked=True)
+            handle.result(timeout=60, wait_blocked=True)
         assert told(handle)[2] == "clean"
         assert stage.effects("chaos_post") == []
     stage.check_sagas([handle])
@@ -125,7 +125,7 @@ def test_killed_while_draining_what_is_in_flight_is_accounted_for_before_anythin
         assert not any(isinstance(event, RollbackStarted) for event in handle.history())
         handle.resolve_step("chaos_once", Applied("it is there"), **BY)
     with pytest.raises(RunFailed):
-        handle.result(timeout=20, wait_blocked=True)
+        handle.result(timeout=60, wait_blocked=True)
     status, cause, outcome, _, lists = told(handle)
     assert (status, cause, outcome) == ("failed", "failure", "clean")
     assert [entry[2] for entry in lists["undone"]] == ["chaos_pick", step]
@@ -149,7 +149,7 @@ def test_what_was_planned_is_undone_by_whoever_takes_over(stage: Stage) -> None:
         wait_for(f"the undo of {entry} again", lambda n=n: len(stage.effects("chaos_slow")) >= 5 + 2 * n)
         stage.signal(f"{entry} undone")
     with pytest.raises(RunFailed):
-        handle.result(timeout=20)
+        handle.result(timeout=60)
     assert told(handle)[2] == "clean"
     undone = [effect.position for effect in stage.effects("chaos_slow") if effect.key.endswith(":undo")]
     assert undone == ["3", "3", "2", "2", "1", "1"]
@@ -161,7 +161,7 @@ def test_steps_that_complete_in_the_same_millisecond_are_undone_in_the_order_of_
     handles = stage.mesh.start_many([flows.many(20) for _ in range(4)])
     for handle in handles:
         with pytest.raises(RunFailed):
-            handle.result(timeout=40)
+            handle.result(timeout=60)
         done = [event.position for event in handle.history() if isinstance(event, StepCompleted)]
         undone = [event.entry for event in handle.history() if isinstance(event, UndoCompleted)]
         assert undone == done[::-1]

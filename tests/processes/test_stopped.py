@@ -5,9 +5,7 @@ import time
 
 from squidmesh.events import AttemptLost
 from tests.processes import flows
-from tests.processes.stage import Stage, wait_for
-
-LONG = 60.0  # a lease that no test outlives: what goes on was handed back
+from tests.processes.stage import LONG, Stage, wait_for
 
 
 def test_a_step_that_is_shorter_than_the_grace_finishes_and_its_run_goes_on_elsewhere(stage: Stage) -> None:
@@ -22,8 +20,8 @@ def test_a_step_that_is_shorter_than_the_grace_finishes_and_its_run_goes_on_else
     stage.signal("go")
     assert leaving.ended() == 0
     stage.signal("go on")
-    assert handle.result(timeout=20) == [leaving.pid, staying.pid]
-    assert together.result(timeout=20) == [leaving.pid] * 2
+    assert handle.result(timeout=60) == [leaving.pid, staying.pid]
+    assert together.result(timeout=60) == [leaving.pid] * 2
     assert all(effect.attempt == 1 for effect in stage.effects())
     stage.check([handle, together])
 
@@ -38,10 +36,10 @@ def test_a_step_that_is_longer_than_the_grace_is_handed_back(stage: Stage) -> No
     told = time.monotonic()
     assert leaving.stop() == 0
     stage.begun("chaos_held_up", times=8)
-    assert time.monotonic() - told < 10
+    assert time.monotonic() - told < LONG / 2
     stage.signal("go")
-    assert handle.result(timeout=20) == [staying.pid]
-    assert together.result(timeout=20) == [staying.pid] * 3
+    assert handle.result(timeout=60) == [staying.pid]
+    assert together.result(timeout=60) == [staying.pid] * 3
     stage.check([handle, together])
 
 
@@ -58,7 +56,7 @@ def test_one_that_loses_its_lease_while_it_stops_takes_nothing_new(stage: Stage)
     assert leaving.ended() == 0
     assert [worker.pid for worker in stage.mesh.connect_engine().store.workers()] == [staying.pid]
     stage.signal("go on")
-    assert handle.result(timeout=20) == [staying.pid] * 2
+    assert handle.result(timeout=60) == [staying.pid] * 2
     stage.check([handle])
 
 
@@ -71,6 +69,6 @@ def test_workers_replaced_one_after_the_other_under_load_lose_no_attempt(stage: 
         workers.append(stage.worker("--threads", "4"))
         assert workers.pop(0).stop() == 0
     for handle in handles:
-        handle.result(timeout=40)
+        handle.result(timeout=60)
         assert not any(isinstance(event, AttemptLost) for event in handle.history())
     stage.check(handles)

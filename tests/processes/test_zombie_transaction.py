@@ -29,7 +29,7 @@ def _in_the_middle(stage: Stage, how: str) -> tuple[Process, Handle[Any]]:
 
 
 def _ended_once(stage: Stage, handle: Handle[Any]) -> None:
-    assert handle.result(timeout=30) == 30
+    assert handle.result(timeout=60) == 30
     paid = stage.paid(handle.run_id)  # each key once
     assert sum(paid.values()) == 30
     history = handle.history()

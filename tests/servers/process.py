@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NoReturn
 
-START_WITHIN = 30.0  # seconds
+START_WITHIN = 60.0  # seconds
 STOP_WITHIN = 20.0  # seconds
 PAUSE = 0.01  # seconds between two looks
 

@@ -28,7 +28,7 @@ class Disk:
     def write(self, appends: Sequence[Append]) -> list[Appended | None]:
         self.batches.append([append.seq for append in appends])
         self.arrived.release()
-        assert self.go_on.acquire(timeout=10)
+        assert self.go_on.acquire(timeout=30)
         if self.broken:
             raise OSError("the disk is full")
         return [None if append.seq % 2 else ACCEPTED for append in appends]
@@ -56,7 +56,7 @@ class Writers:
 
     def end(self) -> None:
         for thread in self.threads:
-            thread.join(10)
+            thread.join(30)
             assert not thread.is_alive()
 
 
@@ -70,7 +70,7 @@ def test_a_few_threads_write_for_themselves(disk: Disk) -> None:
     for seq in (2, 4):
         writers.begin(plain(seq))
     for _ in range(2):
-        assert disk.arrived.acquire(timeout=10)
+        assert disk.arrived.acquire(timeout=30)
     disk.go_on.release(2)
     writers.end()
     assert sorted(disk.batches) == [[2], [4]]
@@ -82,7 +82,7 @@ def test_what_comes_while_the_disk_is_busy_is_written_together(disk: Disk) -> No
     committer = Committer(disk.write, direct=0)
     writers = Writers(committer)
     writers.begin(plain(2))
-    assert disk.arrived.acquire(timeout=10)
+    assert disk.arrived.acquire(timeout=30)
     for seq in (3, 4, 6):
         writers.begin(plain(seq))
     wait_until(lambda: len(committer._waiting) == 3)
@@ -98,7 +98,7 @@ def test_two_appends_of_one_run_are_never_in_one_batch(disk: Disk) -> None:
     committer = Committer(disk.write, direct=0)
     writers = Writers(committer)
     writers.begin(plain(2))
-    assert disk.arrived.acquire(timeout=10)
+    assert disk.arrived.acquire(timeout=30)
     for seq in (4, 6):
         writers.begin(plain(seq, "same"))
     writers.begin(plain(8))
@@ -124,7 +124,7 @@ def test_closing_writes_what_waits_and_ends_the_thread(disk: Disk) -> None:
     committer = Committer(disk.write, direct=0)
     writers = Writers(committer)
     writers.begin(plain(2))
-    assert disk.arrived.acquire(timeout=10)
+    assert disk.arrived.acquire(timeout=30)
     writers.begin(plain(4))
     wait_until(lambda: len(committer._waiting) == 1)
     disk.go_on.release(2)

@@ -63,6 +63,37 @@ def test_a_claim_brings_the_inbox_in_order(store: SqlStore) -> None:
     assert claimed.inbox == store.inbox(run_id)
 
 
+def next_one(store: SqlStore, *, fresh: bool) -> str | None:
+    claimed = store.claim_next("w1", "default", 0, CAN, lambda _: 0, fresh)
+    return None if claimed is None else claimed.run.run_id
+
+
+def waiting(store: SqlStore, due_at: int) -> str:
+    """A run that has begun, and is due again."""
+    claimed = held(store)
+    let_go(store, claimed, due_at=due_at)
+    return claimed.run.run_id
+
+
+def test_a_claim_may_prefer_what_has_not_begun_to_what_is_due_longer(store: SqlStore) -> None:
+    worker(store)
+    now = store.now()
+    late = waiting(store, now - 3 * SECOND)
+    first, second = started(store, due_at=now - 2 * SECOND), started(store, due_at=now - SECOND)
+    for _ in range(70):  # which became due after them
+        waiting(store, now)
+    started(store, due_at=now + 3600 * SECOND)
+    assert [next_one(store, fresh=fresh) for fresh in (True, False, True)] == [first, late, second]
+    assert next_one(store, fresh=True) not in (None, first, late, second)
+
+
+def test_what_has_not_begun_is_not_preferred_by_a_claim_that_does_not_ask_for_it(store: SqlStore) -> None:
+    worker(store)
+    now = store.now()
+    fresh, late = started(store, due_at=now), waiting(store, now - SECOND)
+    assert [next_one(store, fresh=False) for _ in range(3)] == [late, fresh, None]
+
+
 def test_a_run_that_somebody_holds_is_not_claimed(store: SqlStore) -> None:
     claimed = held(store)
     store.post(claimed.run.run_id, "Signal", "[{}]")

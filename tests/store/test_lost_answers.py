@@ -233,7 +233,7 @@ def test_a_worker_gives_up_when_its_lease_must_be_over(postgres_url: str, gate: 
     begun = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         store.append(an_append(claimed))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert "\n" not in str(caught.value)
     gate.open()
     assert store.append(an_append(claimed)).accepted

@@ -55,7 +55,7 @@ def unreachable(url: str) -> str:
     begun = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         started(store)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     store.close()
     store.engine.dispose()
     said = str(caught.value)

@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
-from squidmesh.ports import Join, RunChange, RunFilter, ScheduleChange, ScheduleRow, TickRow
+from squidmesh.ports import Join, Prunable, RunChange, RunFilter, ScheduleChange, ScheduleRow, TickRow
 from squidmesh.store import SqlStore, open_store
 from squidmesh.store.database import Statements
+from tests.servers import fresh_database
 
 from .support import CAN, LEASE, SECOND, a_task, an_append, new_run, outcome, started, worker
 
@@ -21,8 +22,9 @@ BOTH = ["sqlite_url", "postgres_url"]
 FILL = {
     "postgresql": """
         INSERT INTO squidmesh_runs
-            (id, workflow, version, status, queue, priority, created_at, due_at, epoch, length)
-        SELECT gen_random_uuid(), 'shop', 1, 'waiting', 'default', n % 3, :now, :now + 3600000000 + n, 1, 5
+            (id, workflow, version, status, reason, queue, priority, created_at, due_at, epoch, length, attributes)
+        SELECT gen_random_uuid(), 'shop', 1, 'waiting', 'sleeping', 'default', n % 3, :now, :now + 3600000000 + n, 1, 5,
+            CASE WHEN n % 10 = 0 THEN json_build_object('customer', n) END
         FROM generate_series(1, :count) AS n
     """,
     "sqlite": """
@@ -40,13 +42,37 @@ FILL = {
 @pytest.fixture(params=BOTH)
 def sleepy(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
     """A store with 100,000 runs that sleep for an hour."""
-    store = open_store(request.getfixturevalue(request.param))
-    now = store.now()
-    with store.engine.begin() as connection:
-        connection.execute(text(FILL[store.engine.dialect.name]), {"now": now, "count": SLEEPING})
+    store = _filled(open_store(request.getfixturevalue(request.param)))
     yield store
     store.close()
     store.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def crowd(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
+    """The same store for all that only read it; vacuumed, as a database is that has stood for a while."""
+    if request.param == "sqlite_url":
+        file = request.getfixturevalue("tmp_path_factory").mktemp("crowd") / "squidmesh.db"
+        store = open_store(f"sqlite:///{file}")
+        store.make_ready()
+        yield _filled(store)
+        store.close()
+        store.engine.dispose()
+        return
+    server = request.getfixturevalue("postgres_server")
+    with fresh_database(server.url, request.getfixturevalue("_postgres_template")) as url:
+        store = _filled(open_store(url))
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE squidmesh_runs"))
+        yield store
+        store.close()
+        store.engine.dispose()
+
+
+def _filled(store: SqlStore) -> SqlStore:
+    with store.engine.begin() as connection:
+        connection.execute(text(FILL[store.engine.dialect.name]), {"now": store.now(), "count": SLEEPING})
+    return store
 
 
 @pytest.fixture
@@ -74,6 +100,9 @@ def do_everything(store: SqlStore) -> None:
     one, two = started(store, key="k"), started(store, parent=parent)
     store.run_by_key("k")
     store.due_runs("default", CAN, 10)
+    for fresh in (False, True):
+        next_one = store.claim_next("w1", "default", 7, CAN, lambda _: 0, fresh)
+        assert next_one is None
     claimed = store.claim("w1", one, CAN)
     assert claimed is not None
     store.append(an_append(claimed, 2))
@@ -126,6 +155,9 @@ def do_everything(store: SqlStore) -> None:
     store.expired()
     store.take_over("dead", {})
     store.leave("w1", {})
+    trees = store.trees(Prunable("undone", store.now(), str(UUID(int=2**128 - 1)), ("shop",)), None, 10)
+    assert len(store.records([tree.root for tree in trees])) == 1
+    assert len(store.prune(trees)) == 1
     tick(store, parent)
 
 
@@ -172,16 +204,65 @@ def unindexed(store: SqlStore, statement: str, parameters: dict[str, Any]) -> li
     ]
 
 
-# What a list without any condition reads: the newest runs, along the primary key.
-ALONG_THE_KEY = "FROM squidmesh_runs AS r ORDER BY id DESC"
+def pages_read(store: SqlStore, statement: str, parameters: dict[str, Any]) -> int:
+    with store.database.autocommit() as statements:
+        rows = statements.rows("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, **parameters)
+    plan = rows[0][0][0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
 def test_every_statement_finds_its_rows_by_index(sleepy: SqlStore, spoken: list[tuple[str, dict[str, Any]]]) -> None:
     do_everything(sleepy)
-    statements = {text: parameters for text, parameters in spoken if ALONG_THE_KEY not in text}
+    statements = dict(spoken)
     assert len(statements) > 30
     wrong = {text: found for text, parameters in statements.items() if (found := unindexed(sleepy, text, parameters))}
     assert wrong == {}
+
+
+LISTS = [
+    RunFilter(),
+    RunFilter(status=["failed"]),
+    RunFilter(status=["waiting"]),
+    RunFilter(status=["blocked", "completed"]),
+    RunFilter(reason=["step_in_doubt"]),
+    RunFilter(reason=["failed", "sleeping"]),
+    RunFilter(workflow=["shop"]),
+    RunFilter(workflow=["shop"], status=["failed"]),
+    RunFilter(workflow=["none"], reason=["sleeping"]),
+    RunFilter(version=9),
+    RunFilter(deadline="overdue"),
+    RunFilter(deadline="overdue", workflow=["shop"]),
+    RunFilter(deadline="due_soon"),
+    RunFilter(has_rollback=True),
+    RunFilter(orphaned=True),
+    RunFilter(orphaned=True, workflow=["shop"]),
+    RunFilter(attributes={"customer": 7}),
+    RunFilter(attributes={"customer": 7}, status=["waiting"]),
+    RunFilter(key="k"),
+    RunFilter(parent="01920e5a-7c1d-7000-8000-000000000000"),
+]
+"""What an operator asks for. All the runs there are sleep; so what is asked for is mostly not there."""
+
+
+@pytest.mark.parametrize("wanted", LISTS, ids=str)
+@pytest.mark.parametrize("crowd", ["postgres_url"], indirect=True)  # SQLite does not tell what it has read
+def test_a_page_reads_little_whatever_is_asked_for(
+    crowd: SqlStore, spoken: list[tuple[str, dict[str, Any]]], wanted: RunFilter
+) -> None:
+    crowd.runs(wanted, 51, None)
+    ((statement, parameters),) = spoken
+    assert unindexed(crowd, statement, parameters) == []
+    assert pages_read(crowd, statement, parameters) < 1_500, statement
+
+
+@pytest.mark.parametrize("wanted", [w for w in LISTS if w.attributes is None], ids=str)
+@pytest.mark.parametrize("crowd", ["sqlite_url"], indirect=True)
+def test_a_page_is_found_by_index_on_sqlite(
+    crowd: SqlStore, spoken: list[tuple[str, dict[str, Any]]], wanted: RunFilter
+) -> None:
+    crowd.runs(wanted, 51, None)
+    ((statement, parameters),) = spoken
+    assert unindexed(crowd, statement, parameters) == []
 
 
 @pytest.mark.parametrize("sleepy", ["postgres_url"], indirect=True)  # SQLite does not tell what it has read
@@ -191,10 +272,46 @@ def test_the_sweep_does_not_read_what_sleeps(sleepy: SqlStore, spoken: list[tupl
     assert sleepy.due(CAN, 10).runs == {}
     assert sleepy.due_runs("default", CAN, 10) == []
     for statement, parameters in list(spoken):
+        assert pages_read(sleepy, statement, parameters) < 100, statement
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("storm", [False, True])
+@pytest.mark.parametrize("sleepy", ["postgres_url"], indirect=True)
+def test_a_claim_reads_little_of_what_waits_or_is_due_at_once(
+    sleepy: SqlStore, spoken: list[tuple[str, dict[str, Any]]], storm: bool, fresh: bool
+) -> None:
+    worker(sleepy)
+    if storm:
+        with sleepy.engine.begin() as connection:
+            connection.execute(text("UPDATE squidmesh_runs SET due_at = due_at - 7200000000"))
+        with sleepy.engine.connect() as connection:
+            plain = connection.execution_options(isolation_level="AUTOCOMMIT")
+            plain.execute(text("VACUUM ANALYZE squidmesh_runs"))  # the rows as they were would be read, too
+    spoken.clear()
+    assert (sleepy.claim_next("w1", "default", 1, CAN, lambda _: 0, fresh) is not None) is storm
+    assert pages_read(sleepy, *spoken[0]) < 300
+    spoken.clear()
+    assert sleepy.due(CAN, 10).runs == ({"default": 10} if storm else {})
+    for statement, parameters in list(spoken):
+        assert pages_read(sleepy, statement, parameters) < 300, statement
+
+
+@pytest.mark.parametrize("sleepy", ["postgres_url"], indirect=True)
+def test_a_look_for_what_may_go_reads_no_more_than_it_gives(
+    sleepy: SqlStore, spoken: list[tuple[str, dict[str, Any]]]
+) -> None:
+    with sleepy.engine.begin() as connection:
+        connection.execute(text("UPDATE squidmesh_runs SET status = 'completed', ended_at = 1, due_at = NULL"))
+    spoken.clear()
+    wanted = Prunable("completed", sleepy.now(), str(UUID(int=2**128 - 1)))
+    assert len(sleepy.trees(wanted, str(UUID(int=2**127)), 10)) == 10
+    assert len(spoken) == 2
+    for statement, parameters in list(spoken):
         with sleepy.database.autocommit() as statements:
             rows = statements.rows("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, **parameters)
         plan = rows[0][0][0]["Plan"]
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, statement
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, statement
 
 
 def test_the_next_due_time_is_found_among_all_that_sleep(sleepy: SqlStore) -> None:

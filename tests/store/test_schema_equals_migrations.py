@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.command import upgrade
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, MetaData, text
 
 from squidmesh.store.migrate import OLDER, REVISION, VERSION_TABLE, alembic_config
 from squidmesh.store.opening import engine_for
@@ -33,6 +33,16 @@ def engine(empty_database_url: str) -> Any:
     engine.dispose()
 
 
+def metadata_of(dialect: str) -> MetaData:
+    """The schema as one of the databases has it: without the indexes that are the other one's."""
+    copy = MetaData()
+    for table in metadata.sorted_tables:
+        here = table.to_metadata(copy)
+        others = {index.name for index in table.indexes if index._ddl_if and index._ddl_if.dialect != dialect}
+        here.indexes -= {index for index in here.indexes if index.name in others}
+    return copy
+
+
 def migrated(connection: Connection) -> None:
     upgrade(alembic_config(connection), "head")
 
@@ -41,7 +51,7 @@ def test_after_all_migrations_nothing_is_left_to_migrate(engine: Engine) -> None
     with engine.begin() as connection:
         migrated(connection)
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        assert compare_metadata(context, metadata) == []
+        assert compare_metadata(context, metadata_of(engine.dialect.name)) == []
 
 
 def definitions(engine: Engine, make: Callable[[Connection], None]) -> dict[str, str]:
@@ -71,4 +81,4 @@ def test_the_comparison_sees_a_difference(engine: Engine) -> None:
         migrated(connection)
         connection.execute(text("DROP INDEX squidmesh_runs_due"))
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        assert compare_metadata(context, metadata) != []
+        assert compare_metadata(context, metadata_of(engine.dialect.name)) != []

@@ -9,7 +9,7 @@ import pytest
 from squidmesh import RunFailed
 from tests.telemetry.conftest import Traced
 from tests.telemetry.receiver import attributes, well_formed
-from tests.telemetry.shop import PAID, looking, order, simple, week
+from tests.telemetry.shop import PAID, going_on, looking, order, parent, regretting, simple, week
 
 
 def _ordered(traced: Traced, name: str = "o-1") -> Any:
@@ -138,3 +138,39 @@ def test_a_rerun_is_a_trace_of_its_own_with_a_link_to_the_first(traced: Traced) 
     one, two = traced.received.named("RunWorkflow:order")
     assert one.trace_id != two.trace_id
     assert [(link.trace_id, link.span_id) for link in two.links] == [(one.trace_id, one.span_id)]
+
+
+def test_children_are_in_the_trace_of_their_parent_below_the_span_that_waits_for_them(traced: Traced) -> None:
+    assert traced.mesh.run(parent(1)) == 3
+    spans = traced.all()
+    well_formed(spans, root="RunWorkflow:parent")
+    waiting, children = traced.received.named("RunChild:simple"), traced.received.named("RunWorkflow:simple")
+    assert {span.parent_span_id for span in children} == {span.span_id for span in waiting}
+    assert {link.span_id for span in waiting for link in span.links} == {span.span_id for span in children}
+    assert len(traced.received.named("RunStep:reserve")) == 2
+
+
+def test_a_rollback_that_goes_into_a_child_is_one_well_formed_trace(traced: Traced) -> None:
+    with traced.tracer.start_as_current_span("POST /regrets"), pytest.raises(RunFailed):
+        traced.mesh.run(regretting(1))
+    spans = traced.all()
+    well_formed(spans, root="POST /regrets")
+    undo, child = traced.received.one("Undo:simple"), traced.received.one("RunWorkflow:simple")
+    assert undo.parent_span_id == traced.received.one("Rollback:regretting").span_id
+    assert traced.received.one("Rollback:simple").parent_span_id == child.span_id
+    assert traced.received.one("Undo:reserve").parent_span_id == traced.received.one("Rollback:simple").span_id
+
+
+def test_a_run_and_its_successor_are_linked_both_ways(traced: Traced) -> None:
+    assert traced.mesh.run(going_on(1)) == 0
+    traced.all()
+    one, two = traced.received.named("RunWorkflow:going_on")
+    assert [(link.trace_id, link.span_id) for link in one.links] == [(two.trace_id, two.span_id)]
+    assert [(link.trace_id, link.span_id) for link in two.links] == [(one.trace_id, one.span_id)]
+
+
+def test_a_run_and_its_successor_hang_under_the_same_span(traced: Traced) -> None:
+    with traced.tracer.start_as_current_span("around"):
+        assert traced.mesh.run(going_on(1)) == 0
+    well_formed(traced.all(), root="around")
+    assert len(traced.received.named("RunWorkflow:going_on")) == 2

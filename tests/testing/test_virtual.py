@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from squidmesh import Flow, Retry, RunBlocked, RunFailed, fan_out, sleep, step, workflow
-from squidmesh.testing import Stuck, VirtualMesh
+from squidmesh import (
+    Cron,
+    Flow,
+    Retry,
+    RunBlocked,
+    RunFailed,
+    Signal,
+    approval,
+    fan_out,
+    publish,
+    run_info,
+    sleep,
+    sleep_until,
+    step,
+    workflow,
+)
+from squidmesh.testing import DrainLimit, Stuck, VirtualMesh
 
 
 @step(retry=Retry(max_attempts=3, initial=1))
@@ -137,3 +153,114 @@ def test_a_result_waits_for_what_mended_code_makes_due(monkeypatch: pytest.Monke
         monkeypatch.setattr(divides, "fn", divides_by_one)
         mesh.restart()
         assert handle.result() == 1
+
+
+# ---------------------------------------------------------------------------------------------- all of its clock
+
+PAID = Signal("virtual.paid", int)
+
+
+@step(name="virtual.note")
+def note(text: str) -> str:
+    return text
+
+
+@workflow(name="virtual.subscription")
+def subscription(name: str) -> Flow[list[str]]:
+    """30 days: reminded each week until somebody pays, then approved by the desk, then closed at the month's end."""
+    told: list[str] = []
+    paid = None
+    while paid is None:
+        paid = yield from PAID.wait(timeout=timedelta(days=7))
+        if paid is None:
+            told.append((yield from note(f"reminder {len(told) + 1}")))
+            yield from publish("reminders", len(told))
+    decision = yield from approval("desk", deadline=timedelta(days=5))
+    told.append(f"{paid} cents, {'approved' if decision.approved else 'expired'}")
+    yield from sleep_until(run_info().started_at + timedelta(days=30))
+    return told
+
+
+@workflow(name="virtual.daily")
+def daily() -> Flow[str]:
+    return (yield from note(f"{run_info().tick:%d}"))
+
+
+def test_thirty_days_with_signals_gates_and_a_schedule_pass_on_each_database(mesh: VirtualMesh) -> None:
+    began = mesh.now
+    schedule = mesh.schedule("virtual.daily", Cron("0 9 * * *"), daily())
+    handle = mesh.start(subscription("ann"))
+    assert handle.published("reminders", timeout=timedelta(days=10)) == 1
+    assert mesh.now == began + timedelta(days=7)
+    mesh.advance(timedelta(days=8))
+    assert handle.published("reminders") == 2
+    handle.signal(PAID, 4200)
+    mesh.drain()
+    assert handle.explain().reason == "waiting_for_approval"
+    handle.approve("desk", actor="ada")
+    assert handle.result() == ["reminder 1", "reminder 2", "4200 cents, approved"]
+    assert mesh.now == began + timedelta(days=30)
+    ticks = schedule.ticks()
+    assert len(ticks) == 30
+    assert {tick.outcome for tick in ticks} == {"started"}
+
+
+def test_waiting_goes_no_further_than_its_timeout(mesh: VirtualMesh) -> None:
+    began, handle = mesh.now, mesh.start(a_month())
+    with pytest.raises(TimeoutError):
+        handle.result(timeout=10)
+    assert timedelta(seconds=10) <= mesh.now - began < timedelta(seconds=11)
+    assert handle.published("nothing", timeout=timedelta(hours=1)) is None
+    assert mesh.now - began < timedelta(hours=2)
+
+
+def test_a_drain_past_its_limit_says_of_which_runs(mesh: VirtualMesh) -> None:
+    for n in range(12):
+        mesh.start(subscription(str(n)))
+    with pytest.raises(DrainLimit) as limit:
+        mesh.drain(limit=5)
+    assert limit.value.explanations
+    assert {explanation.status for explanation in limit.value.explanations} <= {"pending", "running"}
+    assert "after 5 pieces of work" in str(limit.value)
+    assert mesh.drain() == 7
+
+
+def test_what_falls_due_while_no_worker_is_up_is_found_late(mesh: VirtualMesh) -> None:
+    handle = mesh.start(subscription("ann"))
+    mesh.drain()
+    mesh.sleep_through(timedelta(days=20))
+    assert handle.published("reminders") is None
+    mesh.drain()
+    assert handle.published("reminders") == 1  # the second week begins when the first reminder was sent
+
+
+def test_only_a_person_helps_and_that_is_said(mesh: VirtualMesh) -> None:
+    handle = mesh.start(waits_for_ever())
+    with pytest.raises(Stuck) as stuck:
+        handle.result()
+    assert stuck.value.explanation.reason == "waiting_for_signal"
+    with pytest.raises(Stuck):
+        handle.published("never", timeout=60)
+
+
+@workflow(name="virtual.waits_for_ever")
+def waits_for_ever() -> Flow[int]:
+    return (yield from PAID.wait())
+
+
+def test_many_meshes_have_a_clock_each() -> None:
+    with VirtualMesh() as one, VirtualMesh(now=datetime(2030, 1, 1, tzinfo=UTC)) as other:
+        first, second = one.start(a_month()), other.start(a_month())
+        one.advance(timedelta(days=3))
+        assert (one.now.year, other.now) == (2026, datetime(2030, 1, 1, tzinfo=UTC))
+        assert second.result() == 30
+        assert first.status() == "waiting"
+        assert one.list().items[0].run_id == first.run_id
+
+
+def test_a_handle_is_awaited_on_this_thread() -> None:
+    async def awaited(mesh: VirtualMesh) -> int:
+        return await mesh.start(a_month())
+
+    with VirtualMesh() as mesh:
+        assert asyncio.run(awaited(mesh)) == 30

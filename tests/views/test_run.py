@@ -6,10 +6,12 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from squidmesh import events as ev
+from squidmesh.core.deadlines import DeadlineState
 from squidmesh.core.failure import Failure
 from squidmesh.core.payloads import MASK, Value
 from squidmesh.core.status import RunStatus
 from squidmesh.events import Event
+from squidmesh.views.deadlines import DeadlineView
 from squidmesh.views.run import RunView, StepView, fold
 from tests.views.facts import DECLINED, RUN, T0, at, begun, numbered, row, scheduled, started, task
 
@@ -26,13 +28,18 @@ def only(*events: Event, **parts: Any) -> StepView:
     return step
 
 
+DEADLINE = DeadlineView(
+    kind="run", name="checkout", since=START, due=START + timedelta(minutes=1), state=DeadlineState.ON_TIME, open=True
+)
+
+
 def test_a_run_that_was_only_started_shows_what_it_was_started_with() -> None:
     facts = row(status="pending", deadline=at(60), attributes={"shop": "sofia"}, priority=3)
     view = fold(facts, [started(input={"order": "o-1"})])
     assert view == RunView(
         run_id=RUN, workflow="checkout", version=2, key="o-1", status=RunStatus.PENDING, queue="default", priority=3,
         input={"order": "o-1"}, attributes={"shop": "sofia"}, created_at=START,
-        deadline=START + timedelta(minutes=1),
+        deadline=START + timedelta(minutes=1), deadlines=(DEADLINE,),
     )  # fmt: skip
 
 
@@ -337,7 +344,8 @@ def test_a_view_is_frozen_and_comes_back_from_its_json() -> None:
 def test_the_json_of_a_view_keeps_its_form() -> None:
     view = fold(row(), numbered(started(), scheduled(), begun(), ev.StepCompleted(at=at(3), position="1", result=1)))
     assert json.loads(view.model_dump_json()) == {
-        "run_id": RUN, "workflow": "checkout", "version": 2, "key": "o-1", "status": "running", "reason": None,
+        "schema_version": 1, "run_id": RUN, "workflow": "checkout", "version": 2, "key": "o-1",
+        "status": "running", "reason": None,
         "queue": "default", "priority": 0, "input": {}, "result": None, "failure": None,
         "steps": [{
             "name": "charge", "position": "1", "status": "completed", "result": 1, "failure": None, "input": {},
@@ -347,8 +355,21 @@ def test_the_json_of_a_view_keeps_its_form() -> None:
                 "outcome": "completed", "failure": None, "worker": "w1",
             }],
         }],
-        "waits": [], "gates": [], "held": None, "children": [], "rollback": None, "rollbacks": [], "parent": None,
-        "attributes": {}, "created_at": "2026-01-01T00:00:00Z", "ended_at": None, "deadline": None,
+        "waits": [], "gates": [], "held": None, "children": [],
+        "entries": [{
+            "id": "1", "kind": "step", "step": "charge", "position": "1", "scope": None, "state": "armed",
+            "undoable": False, "reason": "no_undo", "attempts": 0, "by": None, "note": None, "at": None,
+        }],
+        "rollback": None, "rollbacks": [], "commands": [], "deadlines": [],
+        "prospects": {
+            "undo": {
+                "possible": True, "clean": False, "undoable": 0, "left": {"no_undo": 1}, "pivot": None,
+                "first": [{"step": "charge", "position": "1", "reason": "no_undo"}],
+            },
+            "replay": {"possible": False, "safe": True, "unsafe": []},
+        },
+        "parent": None, "continued_as": None, "rerun_of": None, "attributes": {},
+        "created_at": "2026-01-01T00:00:00Z", "ended_at": None, "deadline": None, "events": None,
     }  # fmt: skip
 
 

@@ -44,11 +44,11 @@ class Process:
                 self.lines.append(line.rstrip("\n"))
                 self._said.notify_all()
 
-    def wait_until(self, condition: Callable[[list[str]], bool], within: float = 30.0) -> None:
+    def wait_until(self, condition: Callable[[list[str]], bool], within: float = 60.0) -> None:
         with self._said:
             assert self._said.wait_for(lambda: condition(self.lines), within), "\n".join(self.lines)
 
-    def wait_for(self, text: str, count: int = 1, within: float = 30.0) -> list[str]:
+    def wait_for(self, text: str, count: int = 1, within: float = 60.0) -> list[str]:
         """Wait until so many lines with this text were said; gives them."""
         self.wait_until(lambda lines: sum(text in line for line in lines) >= count, within)
         return [line for line in self.lines if text in line]
@@ -67,21 +67,21 @@ class Process:
         assert other != self.pid
         assert ctypes.CDLL(None).tgkill(self.pid, other, signum) == 0
 
-    def ended(self, within: float = 30.0) -> int:
+    def ended(self, within: float = 60.0) -> int:
         """Wait for its end; gives its exit code."""
         code = self._popen.wait(within)
         self._reader.join(within)
         return code
 
-    def stop(self, within: float = 30.0) -> int:
+    def stop(self, within: float = 60.0) -> int:
         self.send(signal.SIGTERM)
         return self.ended(within)
 
     def close(self) -> None:
         if self._popen.poll() is None:
             self._popen.kill()
-            self._popen.wait(10)
-        self._reader.join(10)
+            self._popen.wait(30)
+        self._reader.join(30)
         if self._popen.stdout is not None:
             self._popen.stdout.close()
 

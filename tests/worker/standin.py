@@ -17,6 +17,7 @@ class StandInWorker:
     def __init__(self, *queues: str, on_hear: Callable[[Bell], object] | None = None) -> None:
         self.queues = queues or ("default",)
         self.on_due: Callable[[int], None] | None = None
+        self.called: Callable[[], bool] = lambda: False
         self.heard: list[Bell] = []
         self.heard_at: list[float] = []
         self.calls: list[str] = []
@@ -71,11 +72,11 @@ class StandInWorker:
     def leave(self) -> None:
         self._note("leave")
 
-    def wait_until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], within: float = 30.0) -> None:
         with self.changed:
             assert self.changed.wait_for(condition, within), f"heard {self.heard}, calls {self.calls}"
 
-    def wait_for(self, count: int, within: float = 10.0) -> None:
+    def wait_for(self, count: int, within: float = 30.0) -> None:
         self.wait_until(lambda: len(self.heard) >= count, within)
 
 

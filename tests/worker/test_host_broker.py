@@ -62,10 +62,10 @@ def test_plain_dramatiq_serves_the_mesh_and_the_hosts_own_actors(
         running.wait_for("serving workflows: queues default, 2 threads")
         app = importlib.import_module("app")
         try:
-            assert app.mesh.start(shop.total(1, 2)).result(timeout=30) == 6
+            assert app.mesh.start(shop.total(1, 2)).result(timeout=60) == 6
             done = f"own-{uuid.uuid4().hex}"
             app.own.send(done)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 30
             while not (shop_folder / done).exists():
                 assert time.monotonic() < until, "\n".join(running.lines)
                 threading.Event().wait(0.01)
@@ -74,7 +74,7 @@ def test_plain_dramatiq_serves_the_mesh_and_the_hosts_own_actors(
                 assert time.monotonic() < until + 20, "\n".join(running.lines)
                 threading.Event().wait(0.01)
             (shop_folder / "go").touch()
-            handle.result(timeout=30)
+            handle.result(timeout=60)
             assert running.stop() == 0
             with Mesh(postgres_url) as mesh:
                 assert not mesh.connect_engine().store.workers()
@@ -90,7 +90,7 @@ def test_a_hosts_worker_in_process_begins_and_ends_with_the_broker(shop: ModuleT
         worker = Worker(broker, worker_threads=2, worker_timeout=100)
         worker.start()
         try:
-            assert mesh.start(shop.total(1, 2)).result(timeout=20) == 6
+            assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
             assert len(mesh.connect_engine().store.workers()) == 1
         finally:
             worker.stop()
@@ -113,7 +113,7 @@ def test_a_mesh_serves_in_process_on_a_hosts_broker(shop: ModuleType, sqlite_url
     with Mesh(sqlite_url, broker=broker) as mesh:
         for _ in range(2):
             with mesh.worker(threads=2):
-                assert mesh.start(shop.total(1, 2)).result(timeout=20) == 6
+                assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
                 assert len(mesh.connect_engine().store.workers()) == 1
     broker.close()
 
@@ -125,8 +125,8 @@ def test_two_meshes_share_a_hosts_broker(shop: ModuleType, tmp_path: Path) -> No
         worker = Worker(broker, worker_threads=2, worker_timeout=100)
         worker.start()
         try:
-            assert first.start(shop.total(1, 2)).result(timeout=20) == 6
-            assert second.start(shop.total(2, 3)).result(timeout=20) == 10
+            assert first.start(shop.total(1, 2)).result(timeout=60) == 6
+            assert second.start(shop.total(2, 3)).result(timeout=60) == 10
         finally:
             worker.stop()
 

@@ -42,7 +42,7 @@ def test_a_due_time_that_is_sooner_wakes_the_sweep() -> None:
     assert worker.on_due is not None
     worker.on_due((time.time_ns() // 1000) + 200_000)
     worker.wait_until(lambda: worker.sweeps == 2)
-    assert 0.15 < time.monotonic() - begun < 5
+    assert 0.15 < time.monotonic() - begun < 30
     loops.stop_heartbeat()
 
 

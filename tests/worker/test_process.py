@@ -35,7 +35,7 @@ def test_a_run_that_another_process_started_is_served(shop_folder: Path, shop: M
         worker("shop", "--database", database_url, folder=shop_folder) as running,
     ):
         running.ready_pids()
-        assert mesh.start(shop.total(1, 2)).result(timeout=30) == 6
+        assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
 
 
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
@@ -46,7 +46,7 @@ def test_a_run_is_served_through_a_broker(
     options = ("--database", postgres_url, "--broker", url)
     with Mesh(postgres_url, broker=url) as mesh, worker("shop", *options, folder=shop_folder) as running:
         running.ready_pids()
-        assert mesh.start(shop.total(1, 2)).result(timeout=30) == 6
+        assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
 
 
 def test_database_and_broker_may_come_from_the_environment(
@@ -58,7 +58,7 @@ def test_database_and_broker_may_come_from_the_environment(
         worker("shop", folder=shop_folder, **environ) as running,
     ):
         running.ready_pids()
-        assert mesh.start(shop.total(1, 2)).result(timeout=30) == 6
+        assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
 
 
 def test_the_mesh_of_the_modules_is_served_when_nothing_else_is_said(
@@ -69,7 +69,7 @@ def test_the_mesh_of_the_modules_is_served_when_nothing_else_is_said(
     )
     with Mesh(sqlite_url) as mesh, worker("app", folder=shop_folder) as running:
         running.ready_pids()
-        assert mesh.start(shop.total(1, 2)).result(timeout=30) == 6
+        assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
 
 
 def test_several_meshes_in_the_modules_are_a_question(shop_folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_told_to_stop_it_finishes_the_attempt_in_flight(
         (shop_folder / "go").touch()
         assert running.ended() == 0
         with worker("shop", "--database", sqlite_url, folder=shop_folder):
-            assert handle.result(timeout=30) == running.pid
+            assert handle.result(timeout=60) == running.pid
 
 
 def test_what_does_not_finish_within_the_grace_goes_on_elsewhere_at_once(
@@ -113,7 +113,7 @@ def test_what_does_not_finish_within_the_grace_goes_on_elsewhere_at_once(
             other.ready_pids()
             _wait_until(lambda: len((shop_folder / "go.begun").read_text().split()) == 2)
             (shop_folder / "go").touch()
-            assert handle.result(timeout=30) == other.pid
+            assert handle.result(timeout=60) == other.pid
 
 
 def test_told_twice_it_ends_at_once(shop_folder: Path, shop: ModuleType, sqlite_url: str) -> None:
@@ -153,7 +153,7 @@ def test_several_processes_serve_together_and_stop_together(
         _wait_until((shop_folder / "go.begun").exists)
         _wait_until(lambda: len((shop_folder / "go.begun").read_text().split()) == 4)
         (shop_folder / "go").touch()
-        assert {handle.result(timeout=30) for handle in handles} == set(pids)
+        assert {handle.result(timeout=60) for handle in handles} == set(pids)
         assert running.stop() == 0
     assert all(gone(pid) for pid in pids)
 
@@ -258,7 +258,7 @@ def test_a_broker_that_is_away_keeps_no_worker_from_serving(
     options = ("--database", sqlite_url, "--broker", "redis://127.0.0.1:1/0")
     with Mesh(sqlite_url) as mesh, worker("shop", *options, folder=shop_folder) as running:
         running.ready_pids()
-        assert mesh.start(shop.total(1, 2)).result(timeout=30) == 6
+        assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
         assert len(running.wait_for("is away")) <= 2  # who rings and who reads, once each
 
 
@@ -269,12 +269,12 @@ def test_runs_are_served_while_redis_is_away_and_when_it_came_back_empty(
         options = ("--database", postgres_url, "--broker", server.url, "--threads", "2")
         with Mesh(postgres_url, broker=server.url) as mesh, worker("shop", *options, folder=shop_folder) as running:
             running.ready_pids()
-            assert mesh.start(shop.total(1, 2)).result(timeout=30) == 6
+            assert mesh.start(shop.total(1, 2)).result(timeout=60) == 6
             server.kill()
             for number in range(3):
-                assert mesh.start(shop.total(number, 1)).result(timeout=30) == 2 * (number + 1)
+                assert mesh.start(shop.total(number, 1)).result(timeout=60) == 2 * (number + 1)
             server.start()
-            assert mesh.start(shop.total(2, 2)).result(timeout=30) == 8
+            assert mesh.start(shop.total(2, 2)).result(timeout=60) == 8
             assert running.stop() == 0
 
 
@@ -292,4 +292,4 @@ def test_what_a_killed_worker_held_goes_on_elsewhere_after_its_lease(
             running.send(signal.SIGKILL)
             _wait_until(lambda: len((shop_folder / "go.begun").read_text().split()) == 2)
             (shop_folder / "go").touch()
-            assert handle.result(timeout=30) == other.pid
+            assert handle.result(timeout=60) == other.pid

@@ -38,9 +38,9 @@ def test_workers_and_clients_come_back_when_the_connection_does(rabbitmq_url: st
             proxy.cut()
             begun = time.monotonic()
             doorbell.ring([advance("lost", queue)])
-            assert time.monotonic() - begun < 0.5
+            assert time.monotonic() - begun < 5
             proxy.mend()
-            until = time.monotonic() + 20
+            until = time.monotonic() + 30
             while not any(bell.run_id == "2" for bell in worker.heard):
                 assert time.monotonic() < until
                 doorbell.ring([advance("2", queue)])
@@ -57,7 +57,7 @@ def test_a_publishing_connection_that_died_while_idle_is_made_anew(rabbitmq_url:
         keep_alive(broker)
         assert broker.connection is first
         proxy.cut()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while getattr(broker.state, "connection", None) is first:
             assert time.monotonic() < until
             keep_alive(broker)

@@ -17,7 +17,7 @@ from tests.worker.standin import StandInWorker, advance, serving
 KEY = "squidmesh.default"
 
 
-def _wait_until(condition: Any, within: float = 15.0) -> None:
+def _wait_until(condition: Any, within: float = 30.0) -> None:
     until = time.monotonic() + within
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
@@ -47,7 +47,7 @@ def test_a_worker_that_idled_hears_within_milliseconds(redis_url: str) -> None:
             worker.wait_for(number)
             taken.append(worker.heard_at[-1] - rung_at)
     doorbell.close()
-    assert median(taken) < 0.015
+    assert median(taken) < 0.05  # a consumer that polls takes longer, however idle the machine
 
 
 def test_an_idle_worker_asks_redis_next_to_nothing() -> None:
@@ -88,7 +88,7 @@ def test_a_worker_takes_no_more_bells_than_it_has_threads(redis_url: str) -> Non
     with redis.Redis.from_url(redis_url) as client:
         doorbell.ring([advance(f"r-{number}") for number in range(10)])
         with serving(worker, doorbell, threads=2):
-            assert worker.begun.wait(5)
+            assert worker.begun.wait(30)
             _wait_until(lambda: client.llen(KEY) == 8)
             go_on.set()
             worker.wait_for(10)
@@ -101,7 +101,7 @@ def test_what_was_taken_and_not_begun_goes_back_in_order(redis_url: str) -> None
     worker = StandInWorker(on_hear=lambda bell: go_on.wait(30))
     with redis.Redis.from_url(redis_url) as client, serving(worker, doorbell, threads=1):
         doorbell.ring([advance("begun")])
-        assert worker.begun.wait(5)
+        assert worker.begun.wait(30)
         broker = RedisBroker(redis_url)
         doorbell.ring([advance("1"), advance("2"), advance("3")])
         consumer = broker.consume(KEY, prefetch=3)
@@ -170,7 +170,8 @@ def test_workers_and_clients_come_back_when_redis_does(end: str) -> None:
     assert {bell.run_id for bell in worker.heard} == {"1", "2"}
 
 
-def test_stopping_calls_the_waiting_connection_back(redis_url: str) -> None:
+def test_stopping_calls_the_waiting_connection_back(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("squidmesh_worker.redis._BLOCK", 60)
     doorbell = doorbell_for(redis_url, name="test")
     worker = StandInWorker()
     with redis.Redis.from_url(redis_url) as client:
@@ -178,7 +179,7 @@ def test_stopping_calls_the_waiting_connection_back(redis_url: str) -> None:
             _wait_until(lambda: _blocked(client) == 1)
             begun = time.monotonic()
             assert running.stop()
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < 20
         _wait_until(lambda: _blocked(client) == 0)
     doorbell.close()
 

@@ -49,6 +49,11 @@ def message(bell: Bell) -> dramatiq.Message[None]:
     )
 
 
+def is_named(message: dramatiq.Message[None] | dramatiq.MessageProxy) -> bool:
+    """Whether the bell that this message rings is for some run."""
+    return bool(message.args[1:] and message.args[1])
+
+
 def declare_actors(broker: dramatiq.Broker, hear: Hear, queue: str) -> None:
     """Declare the actors on exactly this broker.
 

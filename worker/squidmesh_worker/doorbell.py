@@ -39,14 +39,14 @@ class InProcessDoorbell:
         self._boxes = Letterboxes()
 
     def ring(self, bells: Sequence[Bell]) -> None:
-        for bell in bells:
+        for bell in self._boxes.keep(bells):
             self._boxes.put(message(bell))
 
     def reading_broker(self) -> dramatiq.Broker:
         return InProcessBroker(self._boxes)
 
     def read_on(self, queue: str) -> tuple[str, ...]:
-        return (queue_on_broker(queue),)
+        return queue_on_broker(queue), queue_here(queue)
 
     def close(self) -> None:
         """Nothing to give back: whoever reads closes what it reads."""

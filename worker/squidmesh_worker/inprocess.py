@@ -1,7 +1,9 @@
-"""Bells that never leave this process: those of the embedded default, and what each worker's own sweep finds.
+"""Bells that never leave this process: those of the embedded default, and those that say that something is due.
 
 The rule of this file: letters exist only while somebody in this process serves their queue. A process that
 only starts runs must not pile them up: the workers, wherever they are, find the work at their next sweep.
+And letters that all say the same (that this queue has due work) are no more than there are threads to read
+them: so a bell for some run never stands in line behind them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import dramatiq
 from dramatiq.broker import Consumer, MessageProxy
 
 from squidmesh.ports import Bell, BellKind
-from squidmesh_worker.actors import message
+from squidmesh_worker.actors import is_named, message, queue_on_broker
 
 #: More letters than this on one queue are not kept; the sweep knows what they would have said.
 _MOST = 100_000
@@ -24,7 +26,7 @@ _HERE = "here."
 
 def queue_here(queue: str) -> str:
     """What a worker calls the queue of bells that stay in its process."""
-    return _HERE + queue
+    return _HERE + queue_on_broker(queue)
 
 
 def is_here(broker_queue: str) -> bool:
@@ -38,6 +40,7 @@ class Letterbox:
         self.filled = threading.Condition()
         self.letters: deque[dramatiq.Message[None]] = deque(maxlen=_MOST)
         self.readers = 0
+        self.threads = 1  # of all readers; until they are there, of one
 
 
 class Letterboxes:
@@ -78,11 +81,18 @@ class Letterboxes:
         That needs no broker, so a worker goes on with what its sweep finds while the broker is away. Returns
         the others.
         """
-        return [
-            bell
-            for bell in bells
-            if bell.kind is not BellKind.DRAIN or not self.put(message(bell).copy(queue_name=queue_here(bell.queue)))
-        ]
+        return [bell for bell in bells if bell.kind is not BellKind.DRAIN or not self.keep_letter(message(bell))]
+
+    def keep_letter(self, letter: dramatiq.Message[None]) -> bool:
+        """Keep one of those, unless as many as there are threads wait; False when nobody serves its queue."""
+        box = self._boxes.get(here := _HERE + letter.queue_name)
+        if box is None:
+            return False
+        with box.filled:
+            if len(box.letters) < box.threads:
+                box.letters.append(letter.copy(queue_name=here))
+                box.filled.notify_all()
+        return True
 
 
 class Readers:
@@ -102,6 +112,14 @@ class Readers:
 
     def consume(self, queue: str, prefetch: int, timeout: int) -> Consumer:
         return LetterConsumer(self._open[queue], self.stopping, prefetch, timeout)
+
+    def sorting(self, consumer: Consumer) -> Consumer:
+        """The same consumer, less the letters that can stay here."""
+        return SortingConsumer(consumer, self)
+
+    def keep(self, letter: dramatiq.Message[None]) -> bool:
+        """Have a letter of the broker's read here, if it is for nobody by name and this process serves its queue."""
+        return not self.stopping.is_set() and not is_named(letter) and self._boxes.keep_letter(letter)
 
     def stop(self) -> None:
         """Take nothing more; whoever waits for a letter stops waiting."""
@@ -152,6 +170,8 @@ class LetterConsumer(Consumer):
         self._stopping = stopping
         self._free = prefetch
         self._timeout = timeout / 1000
+        with box.filled:
+            box.threads = max(box.threads, prefetch)
 
     def __next__(self) -> MessageProxy | None:
         box = self._box
@@ -179,3 +199,33 @@ class LetterConsumer(Consumer):
         with self._box.filled:
             self._box.letters.extendleft(reversed([proxy._message for proxy in messages]))
             self._box.filled.notify_all()
+
+
+class SortingConsumer(Consumer):
+    """Reads what a broker delivers, and puts down here what only says that work is due.
+
+    Otherwise such letters, which are rung by the dozen, would be all that a worker has taken and not served.
+    """
+
+    def __init__(self, consumer: Consumer, readers: Readers) -> None:
+        self._consumer = consumer
+        self._readers = readers
+
+    def __next__(self) -> MessageProxy | None:
+        proxy = next(self._consumer)
+        if proxy is None or not self._readers.keep(proxy._message):
+            return proxy
+        self._consumer.ack(proxy)
+        return None
+
+    def ack(self, message: MessageProxy) -> None:
+        self._consumer.ack(message)
+
+    def nack(self, message: MessageProxy) -> None:
+        self._consumer.nack(message)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        self._consumer.requeue(messages)
+
+    def close(self) -> None:
+        self._consumer.close()

@@ -51,7 +51,7 @@ class BellRabbitmqBroker(RabbitmqBroker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         if is_here(queue_name):
             return self._here.consume(queue_name, prefetch, timeout)
-        return super().consume(queue_name, prefetch, timeout)
+        return self._here.sorting(super().consume(queue_name, prefetch, timeout))
 
     def stop_consuming(self) -> None:
         """Take nothing more of this process; RabbitMQ's consumers leave within their idle timeout."""

@@ -114,7 +114,7 @@ class RedisBroker(dramatiq.Broker):
             return self._here.consume(queue_name, prefetch, timeout)
         consumer = _ListConsumer(self, queue_name, prefetch)
         self._consumers.append(consumer)
-        return consumer
+        return self._here.sorting(consumer)
 
     def flush(self, queue_name: str) -> None:
         self.client.delete(queue_name)

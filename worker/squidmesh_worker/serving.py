@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from queue import Empty, PriorityQueue
 from typing import TYPE_CHECKING, Any, cast
 
 import dramatiq
 
 from squidmesh.ports import Doorbell
-from squidmesh_worker.actors import declare_actors, queue_on_broker
+from squidmesh_worker.actors import declare_actors, is_named, queue_on_broker
 from squidmesh_worker.doorbell import AnyDoorbell, HostDoorbell
 from squidmesh_worker.loops import Loops
 
@@ -60,13 +61,14 @@ class Serving:
         self._dramatiq = dramatiq.Worker(broker, queues=own, worker_threads=threads, worker_timeout=_IDLE_TIMEOUT)
         # Nothing is taken for which no thread is free: another process may have one.
         self._dramatiq.queue_prefetch = threads
-        self._work = self._dramatiq.work_queue = _WakingQueue()
+        self._work = self._dramatiq.work_queue = _Line()
         if isinstance(doorbell, HostDoorbell):
             doorbell.listeners.add(worker, threads)
             doorbell.serving.add(self._dramatiq)
         else:
             declare_actors(broker, worker.hear, worker.queues[0])
         self._declare_queues()
+        worker.called = self._work.called
         self._loops = Loops(engine, worker, before_sweep=self._declare_queues)
         self._dramatiq.start()
         self._loops.start()
@@ -124,20 +126,37 @@ class Serving:
             log.debug("closing the broker's connections: %s", error)
 
 
-class _WakingQueue(PriorityQueue[Any]):
-    """A Dramatiq worker's queue whose waiting threads can be woken: without it, stopping takes a second."""
+class _Line(PriorityQueue[Any]):
+    """A Dramatiq worker's queue: first come, first served, and it knows who was called by name.
+
+    Its waiting threads can be woken: without that, stopping takes a second.
+    """
 
     closed = False
+
+    def called(self) -> bool:
+        """Whether a bell for some run waits; others only say that work is due."""
+        return self._named > 0
 
     def close(self) -> None:
         with self.mutex:
             self.closed = True
             self.not_empty.notify_all()
 
+    def _init(self, maxsize: int) -> None:
+        self._waiting: deque[Any] = deque()
+        self._named = 0
+
     def _qsize(self) -> int:
-        return super()._qsize() or int(self.closed)
+        return len(self._waiting) or int(self.closed)
+
+    def _put(self, item: Any) -> None:
+        self._waiting.append(item)
+        self._named += is_named(item.message)
 
     def _get(self) -> Any:
-        if not super()._qsize():
+        if not self._waiting:
             raise Empty
-        return super()._get()
+        item = self._waiting.popleft()
+        self._named -= is_named(item.message)
+        return item

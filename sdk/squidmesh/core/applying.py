@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from squidmesh.core import events as ev
 from squidmesh.core import gates, settling
 from squidmesh.core.broken import Broken
+from squidmesh.core.children import came_out
 from squidmesh.core.deciding import WHOLE, Ending
 from squidmesh.core.deterministic import instant
 from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure, describe
-from squidmesh.core.nodes import ATTEMPT, GONE, Bad, GateNode, Leaf, Ok, SignalNode, StepNode
+from squidmesh.core.nodes import ATTEMPT, GONE, Bad, ChildNode, GateNode, Leaf, Ok, Outcome, SignalNode, StepNode
 from squidmesh.errors import (
     DeadlineExceeded,
     DefinitionError,
@@ -38,7 +39,7 @@ DEADLINE = "deadline"
 ANSWERS = frozenset({
     ev.RunStarted, ev.StepCompleted, ev.StepFailed, ev.StepSkipped, ev.TransactionCommitted, ev.TimerFired,
     ev.CancelRequested, ev.FailRequested, ev.RollbackEnded, ev.SignalTaken, ev.SignalSent, ev.GateDecided,
-    ev.GateExpired,
+    ev.GateExpired, ev.ChildEnded,
 })  # fmt: skip
 """Events that move the time that the workflow sees: those that may resume it."""
 
@@ -48,22 +49,27 @@ OF_STEPS = frozenset({
 })  # fmt: skip
 OF_WAITS = frozenset({
     ev.TimerFired, ev.TimerCancelled, ev.SignalReceived, ev.SignalTaken, ev.SignalRejected, ev.SignalSent, ev.VoteCast,
-    ev.GateDecided, ev.GateExpired,
+    ev.GateDecided, ev.GateExpired, ev.ChildStarted, ev.ChildEnded,
 })  # fmt: skip
 """Kinds of events by what they settle; all others are of the run itself."""
 
 SETTLES = frozenset({
     ev.StepCompleted, ev.TransactionCommitted, ev.StepFailed, ev.StepCancelled, ev.TimerFired, ev.TimerCancelled,
-    ev.SignalSent, ev.GateDecided, ev.GateExpired,
+    ev.SignalSent, ev.GateDecided, ev.GateExpired, ev.ChildEnded,
 })  # fmt: skip
 """Events after which nothing is open at their position."""
 
-BODY_OVER = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunTerminated)
+BODY_OVER = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunTerminated, ev.RunContinued)
 
 
 def is_over(event: Event) -> bool:
     """Whether the body of a run is not needed after this event."""
     return isinstance(event, BODY_OVER) or (isinstance(event, ev.RollbackStarted) and event.cause in WHOLE)
+
+
+def is_asked_for(event: Event) -> bool:
+    """Whether the rollback of another run has come to this one, and asks for its own."""
+    return isinstance(event, ev.RollbackStarted) and event.number == 0 and event.asked_by is not None
 
 
 def apply(run: Interpreter, event: Event) -> None:
@@ -114,6 +120,10 @@ def _of_a_step(run: Interpreter, event: Any) -> None:
             settling.heard(run.asked, node, event)
 
 
+_ALSO_OF_WHAT_IS_GONE = (ev.StepScheduled, ev.StepCancelled, ev.StepRetried)
+"""A fork has steps retried that its body may give up in the very turn that asks for them."""
+
+
 def _step(run: Interpreter, event: Any) -> StepNode | None:
     """The open step that an event is of; None where it may be another's, or nobody's any more.
 
@@ -125,7 +135,7 @@ def _step(run: Interpreter, event: Any) -> StepNode | None:
         return node
     inside = any(position.startswith(f"{group}.") for group in run.asked.groups)
     undo = ":" in position
-    if inside or undo or run.script.closing or isinstance(event, (ev.StepScheduled, ev.StepCancelled)):
+    if inside or undo or run.script.closing or isinstance(event, _ALSO_OF_WHAT_IS_GONE):
         return None
     place = run.place()
     raise NonDeterminism(position, run.asked.recorded.told(position), "yields no step there", place.file, place.line)
@@ -146,7 +156,8 @@ def _failed(run: Interpreter, node: StepNode, failure: Failure) -> None:
 
 
 def _overruled(run: Interpreter, node: StepNode, event: ev.StepRetried | ev.StepSkipped) -> None:
-    """A person did not let the failure of a step stand."""
+    """A person did not let the failure of a step stand; should it fail again, that is told again."""
+    run.told = None
     run.asked.recorded.overruled[node.position] -= 1
     run.asked.held.pop(node.position, None)
     if isinstance(event, ev.StepRetried):
@@ -183,6 +194,11 @@ def _of_a_wait(run: Interpreter, event: Event) -> None:
         case ev.SignalSent(position=position):
             if (send := run.open.get(position)) is not None:
                 run.asked.settle(send, Ok(None))
+        case ev.ChildStarted():
+            run.asked.linked(event)
+        case ev.ChildEnded(position=position):
+            if isinstance(child := run.open.get(position), ChildNode):
+                run.asked.settle(child, _came_out(run, child, event))
         case ev.VoteCast() | ev.GateDecided() | ev.GateExpired():
             if (gate := run.asked.gates.get(event.position)) is not None:
                 _at_gate(run, gate, event)
@@ -194,6 +210,11 @@ def _message(run: Interpreter, wait: SignalNode, taken: ev.SignalTaken) -> Any:
     payload = run.mail.take(taken.name, taken.number)
     what = f"the payload of signal {taken.name!r}, taken at position {taken.position},"
     return _decoded(run, lambda: wait.signal.value.decode(payload), what, taken.position)
+
+
+def _came_out(run: Interpreter, child: ChildNode, end: ev.ChildEnded) -> Outcome:
+    what = f"the result of child run {end.run_id} of {child.workflow!r} at position {end.position}"
+    return _decoded(run, lambda: came_out(child, end), what, end.position)
 
 
 def _at_gate(run: Interpreter, node: GateNode, event: ev.VoteCast | ev.GateDecided | ev.GateExpired) -> None:
@@ -216,8 +237,10 @@ def _decoded(run: Interpreter, decode: Callable[[], T], what: str, position: str
 
 def _of_the_run(run: Interpreter, event: Event) -> None:
     match event:
-        case ev.RunStarted() if not run.script.closing:
-            run.start_at, run.deadline = event.start_at, event.deadline
+        case ev.RunStarted():
+            run.first = event
+            if run.script.closing:
+                return
             run.script.start(event)
         case ev.CancelRequested():
             run.held = None
@@ -225,10 +248,18 @@ def _of_the_run(run: Interpreter, event: Event) -> None:
         case ev.FailRequested():
             run.held = None
             run.finish(Ending("failed", ev.RunFailed(failure=_by_person(event)), event.undo))
+        case ev.RollbackStarted(number=0, asked_by=str()):
+            run.owed, run.held = event, None
+            run.finish(Ending("cancelled", ev.RunCancelled(actor=event.actor, note=event.note)))
+        case ev.RollbackStarted(asked_by=str()):
+            run.owed = event
         case ev.RollbackStarted(cause=cause) if cause in WHOLE and run.endable:
             run.ending = Ending.after(event)  # something spawned has failed, after the body had returned
         case ev.RollbackEnded(number=number):
+            run.ended_at = event.at
             run.scopes.rolled_back(number)
+        case ev.RunJoined():
+            run.joined.append(event)
         case ev.RunHeld():
             run.held = event
         case ev.RunReleased():
@@ -238,7 +269,7 @@ def _of_the_run(run: Interpreter, event: Event) -> None:
         case ev.RunBlocked():
             run.told = event
         case _ if isinstance(event, BODY_OVER):
-            run.ended, run.end, run.held = True, run.end or event, None
+            run.ended, run.end, run.held, run.ended_at = True, run.end or event, None, event.at
             if isinstance(event, ev.RunTerminated):
                 _terminated(run)
         case _:
@@ -255,8 +286,10 @@ def _out_of_time(run: Interpreter, at: int) -> None:
 
 
 def _terminated(run: Interpreter) -> None:
-    """Nothing is waited for, and nothing is undone."""
+    """Nothing is waited for, and nothing is undone; what the body has asked for in this turn never was."""
     run.close()
+    run.asked.new.clear()
+    run.asked.steps.clear()
     for position in list(run.open):
         run.asked.forget(position)
 

@@ -133,6 +133,9 @@ class Call(Command[T_co]):
             raise DefinitionError(
                 f"options(key=, detached=) are for workflows; {self.told()} is a step, whose key is context().key"
             )
+        given: object = key
+        if given is not None and not (isinstance(given, str) and given and "\0" not in given):
+            raise DefinitionError(f"{self.told()}: key takes a text that is not empty, without NUL, not {key!r}")
         if retry is not None and not isinstance(retry, Retry):
             raise DefinitionError(f"{self.told()}: retry takes Retry(max_attempts=…), not {retry!r}")
         own = self.overrides

@@ -10,137 +10,24 @@ The rule of this file: a fold, and total: whatever order a database gives, it do
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 from squidmesh.core import events as ev
+from squidmesh.core.children import EARLIER
 from squidmesh.core.effects import Effect, Trait
+from squidmesh.core.entries import Entry, Rollback, Scheduled, Scope, Settled
 from squidmesh.core.events import Event
-from squidmesh.core.failure import Failure
 
-
-class Settled(NamedTuple):
-    """What became of an entry, in one rollback."""
-
-    state: str  # undone, irreversible, failed, unaccounted, skipped
-    reason: str | None
-    by: str | None
-    note: str | None
-    at: int
-
-
-class Scheduled(NamedTuple):
-    """What is known of a step that has not ended."""
-
-    step: str
-    input: dict[str, Any]
-    traits: list[str]
-    scope: str | None
-    undo: str | None
-
-
-@dataclass(slots=True)
-class Entry:
-    """One thing that may have to be undone, and how far its undo is."""
-
-    id: str
-    kind: str  # step, child, transaction, registered
-    step: str
-    position: str
-    seq: int
-    scope: str | None
-    traits: list[str] = field(default_factory=list)
-    input: dict[str, Any] = field(default_factory=dict)
-    result: Any = None
-    certain: bool = True  # False: it failed, and its effect may be there
-    failure: Failure | None = None  # of the step, where it is not certain
-    function: str | None = None  # of a registered undo, or of a transaction's own: module:name
-    members: tuple[Entry, ...] = ()
-    mark: str | None = None  # the note of a step that marked itself irreversible
-    attempts: int = 0  # of its undo, in all
-    spent: int = 0  # of these, failed in this budget
-    lost: int = 0
-    running: bool = False
-    elsewhere: bool = False  # a task has it
-    worker: str = ""
-    first_at: int = 0
-    retry_at: int | None = None
-    failed: ev.UndoFailed | None = None  # for good, as far as the engine can do
-    skip: ev.UndoSkipped | None = None
-    done: bool = False  # its undo has completed
-    note: str | None = None  # of its undo
-    progress: Any = None  # of its undo: what that has given to checkpoint() last
-    settled: Settled | None = None
-
-    def has(self, trait: Trait) -> bool:
-        return trait.value in self.traits
-
-    @property
-    def irreversible(self) -> str | None:
-        """Why it cannot be undone: ``declared`` or ``marked``; None: it may be."""
-        if self.mark is not None:
-            return "marked"
-        declared = self.has(Trait.IRREVERSIBLE) or (
-            self.kind == "transaction" and self.function is None and any(m.irreversible for m in self.members)
-        )
-        return "declared" if declared else None
-
-    @property
-    def undoable(self) -> bool:
-        """Whether an undo was there for it when it ran."""
-        if self.irreversible is not None:
-            return False
-        match self.kind:
-            case "step":
-                return self.has(Trait.UNDO) and (self.certain or self.has(Trait.ATTEMPTED))
-            case "transaction":
-                return self.function is not None or all(member.has(Trait.UNDO) for member in self.members)
-            case _:
-                return True
-
-
-@dataclass(slots=True)
-class Scope:
-    id: str
-    name: str
-    parent: str | None
-    commit: bool
-    on_irreversible: str | None
-    on_undo_failure: str | None
-    seq: int = 0  # of the event that it was entered by
-    left: bool = False
-    failed: bool = False
-
-    @property
-    def committed(self) -> bool:
-        return self.commit and self.left and not self.failed
-
-
-@dataclass(slots=True)
-class Rollback:
-    """One execution of a chain of undos. ``at`` is where its walk stands in ``planned``."""
-
-    number: int
-    begun: ev.RollbackStarted
-    planned: list[str] | None = None
-    settled: dict[str, Settled] = field(default_factory=dict)  # in the order they were settled
-    at: int = 0
-    look: str | None = None  # an irreversible entry just met, where the walk may have to halt
-    halted: ev.UndoHalted | None = None
-    abandoned: ev.RollbackAbandoned | None = None
-    outcome: str | None = None
-    ended: bool = False  # it came to its end, and was not cut off by a termination
-    revision: int = 1
-    stale: bool = False  # an entry was settled anew since the report was issued
-    walked: bool = False  # something of it was undone, or settled otherwise
+__all__ = ["NOTHING_TO_UNDO", "Chain", "Entry", "Rollback", "Scope", "Settled"]
 
 
 class Chain:
     """See the module. ``entries`` are in the order in which they were armed."""
 
     __slots__ = (
-        "entries", "scopes", "rollbacks", "races", "watched", "active", "ended", "undone", "pivots",
-        "_stack", "_open", "_scope_of", "_groups", "_nested", "_stale", "_planned", "_registered", "_marks", "_seq",
+        "entries", "scopes", "rollbacks", "races", "watched", "active", "ended", "undone", "pivots", "kept",
+        "deferred",
+        "_stack", "_open", "_children", "_scope_of", "_groups", "_nested", "_stale", "_planned",
+        "_registered", "_marks", "_seq",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -153,11 +40,14 @@ class Chain:
         self.ended: Event | None = None  # how the run ended, however often it was opened again
         self.undone = False  # a run that had completed, later
         self.pivots: dict[str, str | None] = {}  # positions of completed pivots, with their scopes
+        self.kept = 0  # number of the last event that a fork has from another run: what that did is not its to undo
         self._stack: list[str] = []
         self._open: dict[str, Scheduled] = {}
+        self._children: dict[str, ev.ChildStarted] = {}  # that have not ended
+        self.deferred: dict[str, ev.StepDeferred] = {}  # that have not come out
         self._scope_of: dict[str, str | None] = {}  # by the first part of a position; only where there are scopes
         self._groups: dict[str, list[Entry]] = {}
-        self._nested: dict[str, list[str]] = {}  # ids of entries of members, by the first part of their positions
+        self._nested: dict[str, dict[str, None]] = {}  # ids of entries of members, by the first part of their positions
         self._stale: dict[int, Rollback] = {}
         self._planned: dict[str, Rollback] = {}  # by entry, the newest that it is planned in
         self._registered: dict[str, int] = {}
@@ -198,7 +88,7 @@ class Chain:
         return (entry for entry in reversed(self.entries.values()) if self._is_armed(entry))
 
     def _is_armed(self, entry: Entry) -> bool:
-        return entry.settled is None and not self.covered(entry)
+        return entry.settled is None and entry.seq > self.kept and not self.covered(entry)
 
     def covered(self, entry: Entry) -> bool:
         """Whether undos that the step registered while it ran stand for an undo of its own."""
@@ -253,6 +143,12 @@ class Chain:
                 self._marks[event.position] = event.note
                 if (entry := self.entries.get(event.position)) is not None:
                     entry.mark = event.note
+            case ev.ChildStarted() | ev.ChildEnded() | ev.StepDeferred():
+                self._child(event)
+            case ev.RunStarted(continues=before, carried=carried, kept=kept):
+                self.kept = kept
+                if before is not None and carried is not None and carried.get("armed"):
+                    self._arm_child(EARLIER, event.workflow, before, carried["queue"])
             case ev.RaceWon():
                 self.races[event.position] = event.index
                 self.watched[event.position] = None
@@ -268,7 +164,7 @@ class Chain:
                     self._stack = [open_ for open_ in self._stack if open_ != event.scope]
             case ev.TimerSet() | ev.ValuePublished() | ev.MessageLogged():
                 self._place(event.position)
-            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated():
+            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunContinued():
                 self.ended = self.ended or event
                 if isinstance(event, ev.RunTerminated):
                     self._stand_still(event)
@@ -311,6 +207,49 @@ class Chain:
         """Positions of steps that were scheduled and have not ended."""
         return list(self._open)
 
+    def children_out(self) -> dict[str, ev.ChildStarted]:
+        """Children that have not ended, by position."""
+        return self._children
+
+    def _child(self, event: ev.ChildStarted | ev.ChildEnded | ev.StepDeferred) -> None:
+        """A child belongs to the chain from its end on; one that is deferred, and may end later than this run, at once.
+
+        So does neither one that is detached nor one that was there already.
+        """
+        self._place(event.position)
+        match event:
+            case ev.ChildStarted():
+                self._children.setdefault(event.position, event)
+            case ev.StepDeferred():
+                self.deferred.setdefault(event.position, event)
+                self._arm_child(event.position, event.workflow, event.run_id, event.queue)
+            case ev.ChildEnded():
+                started = self._children.pop(event.position, None)
+                self.deferred.pop(event.position, None)
+                if started is not None and not (started.joined or started.options.get("detached")):
+                    if event.effects:
+                        self._arm_end(event, started.workflow, started.queue)
+                elif (late := self.entries.get(event.position)) is not None and late.id not in self._planned:
+                    del self.entries[late.id]  # what was deferred has come out; where something is left, it counts anew
+                    if event.effects:
+                        self._arm_end(event, late.step, late.queue)
+
+    def _arm_end(self, event: ev.ChildEnded, workflow: str, queue: str) -> None:
+        entry = self._arm_child(event.position, workflow, event.run_id, queue)
+        entry.certain = event.outcome == "completed"
+        entry.result, entry.failure, entry.report = event.result, event.failure, event.rollback
+
+    def _arm_child(self, position: str, workflow: str, run_id: str, queue: str) -> Entry:
+        scope = self.scope_at(position) if self._scope_of else None
+        entry = Entry(position, "child", workflow, position, self._seq, scope, child=run_id, queue=queue)
+        self._keep(entry)
+        return entry
+
+    def _keep(self, entry: Entry) -> None:
+        self.entries[entry.id] = entry
+        if "." in entry.position:
+            self._nested.setdefault(entry.position.partition(".")[0], {})[entry.id] = None
+
     def _schedule(self, event: ev.StepScheduled) -> None:
         if event.position in self._open:
             return  # again, as a task; it stays where it was
@@ -347,8 +286,7 @@ class Chain:
         entry = self.entries.get(position)
         if entry is not None and entry.settled is None:
             del self.entries[position]
-            if position in (nested := self._nested.get(position.partition(".")[0], [])):
-                nested.remove(position)
+            self._nested.get(position.partition(".")[0], {}).pop(position, None)
 
     def _arm(self, event: ev.StepCompleted | ev.StepFailed | ev.TransactionCommitted, known: Scheduled) -> None:
         position = event.position
@@ -366,9 +304,7 @@ class Chain:
         if (group := self._group_of(position)) is not None:
             group.append(entry)
         elif entry.kind == "step" or entry.members or entry.function is not None:
-            self.entries[position] = entry
-            if "." in position:
-                self._nested.setdefault(position.partition(".")[0], []).append(position)
+            self._keep(entry)
             if entry.has(Trait.PIVOT) and entry.certain:
                 self.pivots[position] = scope
 
@@ -384,13 +320,11 @@ class Chain:
         self._place(event.position)
         self._registered[event.position] = max(event.number, self._registered.get(event.position, 0))
         entry_id = f"{event.position}:undo:{event.number}"
-        if "." in event.position:
-            self._nested.setdefault(event.position.partition(".")[0], []).append(entry_id)
         name = event.function.rpartition(":")[2]
         scope = self.scope_at(event.position) if self._scope_of else None
-        self.entries[entry_id] = Entry(
-            entry_id, "registered", name, event.position, self._seq, scope, input=event.input, function=event.function
-        )
+        entry = Entry(entry_id, "registered", name, event.position, self._seq, scope)
+        entry.input, entry.function = event.input, event.function
+        self._keep(entry)
 
     # ---------------------------------------------------------------------------------------------- rollbacks
 
@@ -429,6 +363,8 @@ class Chain:
                     entry.failed = event
             case ev.UndoCompleted():
                 entry.running, entry.done, entry.note = False, True, event.note
+                if entry.kind == "child":
+                    entry.report = event.result
             case ev.UndoRetried():
                 entry.failed, entry.spent, entry.lost, entry.first_at, entry.retry_at = None, 0, 0, 0, None
                 self._resume(entry)
@@ -480,5 +416,5 @@ class Chain:
                 rollback.settled.setdefault(entry_id, Settled(*state, None, None, event.at))
 
 
-NOTHING_TO_UNDO = frozenset({ev.RunStarted, ev.AttemptStarted, ev.AttemptFailed, ev.AttemptLost, ev.TimerFired})
+NOTHING_TO_UNDO = frozenset({ev.AttemptStarted, ev.AttemptFailed, ev.AttemptLost, ev.TimerFired})
 """Kinds of events that change nothing here, and are many."""

@@ -36,8 +36,8 @@ WHOLE = ("failure", "cancel")
 class Ending:
     """How the body ended, or was ended, while something may still be in flight."""
 
-    kind: str  # completed, failed, cancelled
-    event: ev.RunCompleted | ev.RunFailed | ev.RunCancelled
+    kind: str  # completed, failed, cancelled, continued
+    event: ev.RunCompleted | ev.RunFailed | ev.RunCancelled | ev.RunContinued
     undo: bool = True
     error: BaseException | None = None  # what the body let out
     scopes: tuple[str, ...] = ()  # that had failed, and from whose failure the body had not gone on
@@ -63,10 +63,10 @@ def next_event(run: Interpreter) -> Event | None:
     if run.ledger.walked and (rollback := next(iter(run.ledger.rolling), run.chain.stale())) is not None:
         return _moved(run, rollback)
     if run.ended:
-        return _undone(run) if run.ledger.walked else None
+        return _asked_for(run) or (_undone(run) if run.ledger.walked else None)
     if (run.ledger.walked or run.scopes.due or run.scopes.wanted) and (begun := _rolled_back_now(run)) is not None:
         return begun
-    return None if run.ending is None or run.open else _over(run, run.ending)
+    return None if run.ending is None or (run.open and run.asked.busy) else _over(run, run.ending)
 
 
 def _settled(run: Interpreter) -> Event | None:
@@ -106,6 +106,17 @@ def _moved(run: Interpreter, rollback: Rollback) -> Event | None:
         run.undo = None if move.running or move.elsewhere else move
         return None
     return None if move is None else replace(move, at=run.now())
+
+
+def _asked_for(run: Interpreter) -> Event | None:
+    """The rollback that another run's has come to, now that this run is over."""
+    owed = run.owed
+    if owed is None or owed.number or next(run.chain.armed(), None) is None:
+        return None
+    return replace(
+        _begin(run, owed.cause, by=owed), asked_by=owed.asked_by, asked_entry=owed.asked_entry,
+        asked_queue=owed.asked_queue,
+    )  # fmt: skip
 
 
 def _undone(run: Interpreter) -> Event | None:

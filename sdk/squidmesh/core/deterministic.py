@@ -10,7 +10,7 @@ import random
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from squidmesh.core.calls import Command, current_script
@@ -33,14 +33,14 @@ class RunInfo:
 
 def now() -> datetime:
     """The time (aware, UTC) of the event that brought the workflow here."""
-    return instant(_script("now").time)
+    return instant(_script("now").moment)
 
 
 def new_uuid() -> uuid.UUID:
     """A new UUID, the same at every replay."""
     script = _script("new_uuid")
     script.uuids += 1
-    made = hashlib.blake2b(f"{script.run_id}:{script.uuids}".encode(), digest_size=16).digest()
+    made = hashlib.blake2b(f"{script.life.run_id}:{script.uuids}".encode(), digest_size=16).digest()
     return uuid.UUID(bytes=made, version=4)
 
 
@@ -73,10 +73,12 @@ def discard(call: Command[Any]) -> None:
     call.taken = True
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def instant(micros: int) -> datetime:
     """Microseconds since the epoch as an aware datetime."""
-    seconds, rest = divmod(micros, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    return _EPOCH + timedelta(0, 0, micros)
 
 
 def _script(name: str) -> Any:

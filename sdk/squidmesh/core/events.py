@@ -2,8 +2,8 @@
 
 The rule of this file: an event is a value. ``seq`` (its number in the history, from 1) and ``at`` (microseconds since
 the epoch) are 0 until it is recorded. The stored kind is the class name; a field at its default is not stored.
-Payloads are JSON values as payloads.py makes them. Later concerns (gates, children) are new classes here, or new fields
-at the end of a class; nothing that is recorded is ever changed.
+Payloads are JSON values as payloads.py makes them. Later concerns are new classes here, or new fields at the end of a
+class; nothing that is recorded is ever changed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,14 @@ class RunStarted(Event):
     actor: str | None = None
     note: str | None = None
     tick: int | None = None
+    parent_position: str | None = None  # where the parent has it, and on which queue the parent is driven
+    parent_queue: str | None = None
+    depth: int = 0  # ancestors
+    continues: str | None = None  # the run before it, of which it is the successor
+    carried: dict[str, Any] | None = None  # what the successor has of that; see ``core.continuing``
+    from_position: str | None = None  # of a fork: what precedes it came out in the run that it is a rerun of
+    kept: int = 0  # number of the last event that was copied from there; its effects stay that run's to undo
+    ancestors: list[dict[str, Any]] = field(default_factory=list)  # see past.py; the oldest first
     trace: str | None = None  # what it hangs under, as a W3C traceparent
 
 
@@ -305,6 +313,9 @@ class RollbackStarted(Event):
     on_irreversible: str = "report"
     on_undo_failure: str = "halt"
     key: str | None = None
+    asked_by: str | None = None  # the run whose rollback has come to this one; its entry, and its queue
+    asked_entry: str | None = None
+    asked_queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,11 +505,23 @@ class ChildStarted(Event):
     input: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
     joined: bool = False
+    version: int = 1
+    queue: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildCancelRequested(Event):
+    """This run does not need the child any more; what that has done is undone."""
+
+    position: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildEnded(Event):
-    """``outcome`` is the status that it ended with; ``rollback`` its newest report, as JSON."""
+    """``outcome`` is the status that it ended with; ``rollback`` its newest report, as JSON.
+
+    ``effects``: something that it did is there, and could be undone or must be answered for.
+    """
 
     position: str
     run_id: str
@@ -506,6 +529,16 @@ class ChildEnded(Event):
     result: Any = None
     failure: Failure | None = None
     rollback: dict[str, Any] | None = None
+    effects: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunJoined(Event):
+    """Another run waits for this one, by its key."""
+
+    run_id: str
+    position: str
+    queue: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -514,6 +547,8 @@ class StepDeferred(Event):
     run_id: str
     workflow: str
     input: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+    queue: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -522,6 +557,7 @@ class RunContinued(Event):
     workflow: str
     version: int
     input: dict[str, Any] = field(default_factory=dict)
+    queue: str = "default"
 
 
 # ------------------------------------------------------------------------------------------- time, races, notes
@@ -629,7 +665,9 @@ __all__ = [  # noqa: RUF022 - in the order of the file
     "RunHeld",
     "RunReleased",
     "ChildStarted",
+    "ChildCancelRequested",
     "ChildEnded",
+    "RunJoined",
     "StepDeferred",
     "RunContinued",
     "TimerSet",

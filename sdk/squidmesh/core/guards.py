@@ -137,6 +137,13 @@ def broken_code(error: BaseException, file: str, line: int) -> str:
     )
 
 
+def broken_by(error: BaseException) -> str:
+    """The reason to give for such an exception: the code names something missing, or is broken otherwise."""
+    unknown_name = isinstance(error, (NameError, ImportError)) and not isinstance(error, UnboundLocalError)
+    of_module = isinstance(error, AttributeError) and inspect.ismodule(error.obj)
+    return "code_missing" if unknown_name or of_module else "code_error"
+
+
 def returned(value: Any) -> str | None:
     """What is wrong with a workflow that returns this, if anything."""
     from squidmesh.core.calls import Command

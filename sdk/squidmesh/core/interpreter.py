@@ -23,7 +23,7 @@ from typing import Any
 
 from squidmesh.core import events as ev
 from squidmesh.core import settling
-from squidmesh.core.applying import apply, is_over, set_down
+from squidmesh.core.applying import apply, is_asked_for, is_over, set_down
 from squidmesh.core.asked import Asked
 from squidmesh.core.broken import Broken
 from squidmesh.core.chain import Chain, Entry
@@ -68,13 +68,13 @@ class Interpreter:
         self.workflow = workflow
         self.run_id = run_id
         self.max_payload = max_payload
+        self.first: ev.RunStarted  # of its history
         self.start_at: int | None = None  # it begins no sooner
         self.deadline: int | None = None
-        self.trace: str | None = None  # what it hangs under
         self.length = 0  # events known, those included that are about to be recorded
         self.script = Script(self)
         self.scopes = Scoping(self)
-        self.asked = Asked(self.place, self.now, max_payload, workflow.strict_undo)
+        self.asked = Asked(run_id, self.place, self.now, max_payload, workflow.strict_undo)
         self.ledger = Ledger()
         self.mail = Mailbox()
         self.undo: Entry | None = None  # to be undone next, by whoever holds the run
@@ -87,6 +87,9 @@ class Interpreter:
         self.ended = False
         self.end: Event | None = None  # how the run ended first
         self.undone = False  # later, after it had completed
+        self.ended_at = 0  # the latest time that it had come to an end
+        self.owed: ev.RollbackStarted | None = None  # another run's rollback has come to this one, and waits for it
+        self.joined: list[ev.RunJoined] = []  # runs that wait for this one by its key
         self._steps = steps or {}
         self._heard = 0  # new events that the ledger has
         self._clock = 0
@@ -95,8 +98,6 @@ class Interpreter:
 
     def replay(self, history: Sequence[Event], now: int = 0) -> None:
         """Rebuild the run from its history (from the first event on); what is missing at its end is decided anew."""
-        if history and isinstance(first := history[0], ev.RunStarted):
-            self.trace = first.trace
         if not self.script.begun and any(map(is_over, history)):
             self._body_is_over(history)
         else:
@@ -111,7 +112,7 @@ class Interpreter:
             self.ledger.keep(event, self.length)
             if self.blocked is None:
                 self._take_in(event)
-            elif isinstance(event, ENDS_ANYWAY):
+            elif isinstance(event, ENDS_ANYWAY) or is_asked_for(event):
                 self._adopt()
                 self._take_in(event)
             else:
@@ -138,6 +139,9 @@ class Interpreter:
                     settling.heard(self.asked, node, event)
                 if scheduled.step not in self._steps and node.running:
                     settling.heard(self.asked, node, ev.AttemptLost(position=position, final=True))
+        for position, started in self.chain.children_out().items():
+            if position not in self.open and not started.joined:
+                self.asked.adopt_child(started)
 
     def take(self) -> Decision:
         """The decision since the last one; the caller records it."""
@@ -192,7 +196,7 @@ class Interpreter:
         self.ending = replace(ending, scopes=tuple(self.scopes.due)) if self.scopes.due else ending
         if ending.kind == "completed":
             return
-        self.draining_since = self.script.time
+        self.draining_since = self.script.moment
         self.close()
         if self.awaiting is not None:  # first, or a group would take the end of a member for a reason to go on
             self.asked.stop(self.awaiting)

@@ -19,7 +19,9 @@ from squidmesh.core.failure import Failure
 from squidmesh.errors import GatherFailed
 
 if TYPE_CHECKING:
+    from squidmesh.core import events as ev
     from squidmesh.core.gates import Gate, Vote
+    from squidmesh.core.payloads import Value
     from squidmesh.core.signals import Signal
     from squidmesh.core.step import Step
 
@@ -175,20 +177,27 @@ class GateNode(Node):
 
 
 class ChildNode(Node):
-    """A run that this one has started (or ``joined``), and waits for. ``closing``: it was asked to cancel."""
+    """A run that this one has started (or ``joined``), and waits for. ``closing``: it was asked to cancel.
 
-    __slots__ = ("call", "run_id", "joined", "closing", "spawned", "observed")
+    ``result``: what its result decodes to; None: nobody goes on with it.
+    """
 
-    def __init__(self, position: str, call: Call[Any], run_id: str, joined: bool) -> None:
-        super().__init__(position)
-        self.call, self.run_id, self.joined = call, run_id, joined
+    __slots__ = ("workflow", "run_id", "joined", "detached", "result", "closing", "spawned", "observed", "asked")
+
+    def __init__(self, asked: ev.ChildStarted, result: Value | None) -> None:
+        super().__init__(asked.position)
+        self.asked = asked
+        self.workflow, self.run_id, self.joined = asked.workflow, asked.run_id, asked.joined
+        self.detached = bool(asked.options.get("detached"))
+        self.result = result
         self.closing = False
         self.spawned = False
         self.observed = False
 
     @property
-    def detached(self) -> bool:
-        return bool(self.call.overrides.detached)
+    def owned(self) -> bool:
+        """Whether it is cancelled and undone with this run."""
+        return not (self.joined or self.detached)
 
 
 class Group(Node, ABC):
@@ -214,7 +223,7 @@ class Group(Node, ABC):
 
     def owns(self, member: Node) -> bool:
         """Whether stopping the group stops this member: what was spawned has a life of its own."""
-        return not (isinstance(member, StepNode) and member.spawned)
+        return not (isinstance(member, (StepNode, ChildNode)) and member.spawned)
 
     def stop(self) -> None:
         """Cancel what has not settled; the group settles once all have."""

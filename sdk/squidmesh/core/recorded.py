@@ -19,14 +19,14 @@ from squidmesh.errors import NonDeterminism
 
 COMMANDS = (
     ev.StepScheduled, ev.TimerSet, ev.ValuePublished, ev.MessageLogged, ev.UndoRegistered, ev.SignalAwaited,
-    ev.SignalSent, ev.GateOpened,
+    ev.SignalSent, ev.GateOpened, ev.ChildStarted, ev.StepDeferred,
 )  # fmt: skip
 CALLS = (
     ev.AttemptStarted, ev.AttemptFailed, ev.AttemptLost, ev.CompensateStarted, ev.CompensateEnded, ev.StepChecked,
     ev.StepInDoubt, ev.StepResolved,
 )  # fmt: skip
-CONSEQUENCES = (ev.StepCancelled, ev.TimerCancelled, ev.RaceWon, ev.RunCompleted, ev.RunFailed, ev.RunCancelled)
-ENDS = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled)
+ENDS = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunContinued)
+CONSEQUENCES = (ev.StepCancelled, ev.TimerCancelled, ev.ChildCancelRequested, ev.RaceWon, *ENDS)
 
 
 class Recorded:
@@ -170,6 +170,10 @@ def told(event: Event) -> str:
             return f"the sending of signal {name!r}"
         case ev.GateOpened(gate=gate, name=name):
             return f"the {gate} {name!r}"
+        case ev.ChildStarted(workflow=workflow):
+            return f"`{workflow}`"
+        case ev.StepDeferred(workflow=workflow):
+            return f"`defer` to {workflow!r}"
         case ev.UndoRegistered(function=function):
             return f"`add_undo` of {function.rpartition(':')[2]!r}"
         case ev.ScopeEntered(name=name):
@@ -183,10 +187,11 @@ def told(event: Event) -> str:
 def _difference(found: Event, asked: Event) -> tuple[str, str] | None:
     match found, asked:
         case ev.StepScheduled(step=was, input=had), ev.StepScheduled(step=step, input=has) if was == step:
-            if had == has:
-                return None
-            changed = {k for k in had.keys() | has.keys() if had.get(k) != has.get(k)}
-            return f"`{step}` with {_some(had, changed)}", f"`{step}` with {_some(has, changed)}"
+            return _other_input(step, had, has)
+        case ev.ChildStarted(workflow=was, input=had), ev.ChildStarted(workflow=flow, input=has) if was == flow:
+            return _other_input(flow, had, has)
+        case ev.StepDeferred(workflow=was, input=had), ev.StepDeferred(workflow=flow, input=has) if was == flow:
+            return _other_input(f"defer({flow})", had, has)
         case ev.ValuePublished(name=was), ev.ValuePublished(name=name) if was == name:
             return None
         case ev.TimerSet(), ev.TimerSet():
@@ -203,6 +208,13 @@ def _difference(found: Event, asked: Event) -> tuple[str, str] | None:
             return None
         case _:
             return told(found), told(asked)
+
+
+def _other_input(name: str, had: dict[str, Any], has: dict[str, Any]) -> tuple[str, str] | None:
+    if had == has:
+        return None
+    changed = {k for k in had.keys() | has.keys() if had.get(k) != has.get(k)}
+    return f"`{name}` with {_some(had, changed)}", f"`{name}` with {_some(has, changed)}"
 
 
 def _some(values: dict[str, Any], names: set[str]) -> str:

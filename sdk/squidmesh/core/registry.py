@@ -38,6 +38,14 @@ class Registry:
         if known is not None:
             _same_function("workflow", f"{workflow.name} version {workflow.version}", known.fn, workflow.fn)
         self.workflows[place] = workflow
+        self._beside(workflow)
+
+    def _beside(self, workflow: Workflow[..., Any]) -> None:
+        """Its deferred calls wait in runs of a companion."""
+        from squidmesh.core.deferring import companion
+
+        made = companion(workflow)
+        self.workflows[made.name, made.version] = made
 
     def newest(self, name: str) -> Workflow[..., Any] | None:
         """The highest version of a workflow."""
@@ -84,6 +92,7 @@ def select(wanted: Any) -> Selection:
     for item in wanted:
         found = [item] if isinstance(item, Workflow) else _in_module(item)
         chosen.update({(workflow.name, workflow.version): workflow for workflow in found})
+        chosen.update({place: flow for place, flow in REGISTRY.workflows.items() if flow.beside in found})
     return Selection(chosen)
 
 

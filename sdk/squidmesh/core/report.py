@@ -5,12 +5,14 @@ The rule of this file: every planned entry is in exactly one list, and nothing i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from squidmesh.core.chain import Chain, Entry, Rollback, Settled
+from squidmesh.core.children import EARLIER
 from squidmesh.core.deterministic import instant
 from squidmesh.core.failure import Failure
 from squidmesh.core.payloads import mask
@@ -101,8 +103,18 @@ def report(chain: Chain, rollback: Rollback, run_id: str, workflow: str) -> Roll
     return RollbackReport(
         id=rollback_id(run_id, rollback.number), run_id=run_id, workflow=workflow, cause=begun.cause,
         failure=begun.failure, actor=begun.actor, note=begun.note, outcome=rollback.outcome,  # type: ignore[arg-type]
-        next_actions=actions(chain, rollback, run_id), revision=rollback.revision, **lists,  # type: ignore[arg-type]
+        next_actions=actions(chain, rollback, run_id), revision=rollback.revision,
+        children=list(_children(chain, rollback)), **lists,
     )  # fmt: skip
+
+
+def _children(chain: Chain, rollback: Rollback) -> Iterator[RollbackReport]:
+    """What was undone in child runs; of earlier links of a chain only the nearest, which names the one before."""
+    for entry_id in rollback.planned or ():
+        entry = chain.entries[entry_id]
+        if entry.report is not None:
+            told = RollbackReport.model_validate(entry.report)
+            yield told.model_copy(update={"children": []}) if entry_id == EARLIER else told
 
 
 def newest(chain: Chain, run_id: str, workflow: str) -> RollbackReport | None:
@@ -135,7 +147,7 @@ def _entry(entry: Entry, settled: Settled | None) -> EntryReport:
         kind=entry.kind, step=entry.step, position=entry.position, seq=entry.seq,
         state=state, reason=reason, attempts=entry.attempts,  # type: ignore[arg-type]
         result=mask(entry.result), error=None if state == "undone" else error,
-        by=by, note=note, at=instant(at) if at else None,
+        by=by, note=note, at=instant(at) if at else None, child_run_id=entry.child,
     )  # fmt: skip
 
 

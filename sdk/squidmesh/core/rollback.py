@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from squidmesh.core import events as ev
 from squidmesh.core.chain import Chain, Entry, Rollback
+from squidmesh.core.children import what_is_left
 from squidmesh.core.events import Event
 from squidmesh.core.failure import describe
 from squidmesh.errors import WorkerLost
@@ -38,12 +39,14 @@ def plan(chain: Chain, begun: ev.RollbackStarted, carried: Iterable[str] = ()) -
     """The ids of what is to be undone, newest first.
 
     ``carried``: scopes that were rolled back before, by the failure that now goes on: what they could not undo counts.
+    A parent is told of all that is left, whoever had it undone.
     """
     taken = frozenset(carried)
     return [
         entry.id
         for entry in _candidates(chain, begun)
-        if (not entry.settled or (entry.scope in taken and _left_behind(entry)))
+        if (not entry.settled or ((begun.cause == "parent" or entry.scope in taken) and _left_behind(entry)))
+        and entry.seq > chain.kept
         and _concerned(chain, begun, entry)
         and not chain.covered(entry)
     ]
@@ -127,7 +130,8 @@ def _move(chain: Chain, rollback: Rollback, entry: Entry, has_undo: HasUndo) -> 
             return ev.UndoHalted(number=rollback.number, reason="undo_failed", entry=entry.id)
         return None
     if entry.done:
-        return ev.EntrySettled(entry=entry.id, state="undone", note=entry.note)
+        settled = what_is_left(entry.report) if entry.kind == "child" else ("undone", None)
+        return ev.EntrySettled(entry=entry.id, state=settled[0], reason=settled[1], note=entry.note)
     if entry.running:
         return entry  # whatever has become known meanwhile: what has begun is heard first
     if (verdict := _without_call(chain, rollback, entry, has_undo)) is not None:
@@ -139,6 +143,8 @@ def _without_call(chain: Chain, rollback: Rollback, entry: Entry, has_undo: HasU
     """What becomes of an entry that there is no undo to call for."""
     if _committed(chain, rollback, entry):
         return "skipped", "committed"
+    if entry.kind == "child" and not entry.certain:  # it was rolled back before, or nobody wanted that
+        return what_is_left(entry.report) if entry.report is not None else ("unaccounted", None)
     if not entry.certain and not entry.undoable:
         return "unaccounted", None
     if (why := entry.irreversible) is not None:

@@ -7,17 +7,20 @@ breaks in it, not at all.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from squidmesh.core import events as ev
 from squidmesh.core import guards
 from squidmesh.core.broken import Broken
 from squidmesh.core.calls import Command
+from squidmesh.core.continuing import ContinueAsNew, continued
 from squidmesh.core.deciding import Ending
-from squidmesh.core.deterministic import RunInfo, instant
+from squidmesh.core.deterministic import RunInfo
 from squidmesh.core.failure import failure_of
-from squidmesh.core.nodes import Bad, Group, Node, Ok, StepNode
+from squidmesh.core.growing import node
+from squidmesh.core.nodes import Bad, ChildNode, Group, Node, Ok, StepNode
+from squidmesh.core.past import Life, lives, living
 from squidmesh.core.payloads import secrets_in, size_check
 from squidmesh.core.report import RollbackReport
 from squidmesh.core.scopes import RollbackScope, Saga
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
 class Script:
     """See the module. ``time`` is what ``now()`` gives; ``count`` the number of commands so far."""
 
-    info: RunInfo
-
     def __init__(self, run: Interpreter) -> None:
         self.run = run
         self.run_id = run.run_id
@@ -43,7 +44,8 @@ class Script:
         self.awaiting: Node | None = None
         self._body: Body | None = None
         self._held_back: Command[Any] | None = None  # yielded while a scope was to be rolled back first
-        self._random: random.Random | None = None
+        self._lives: tuple[Life, ...] = (Life(self.run_id),)
+        self._random: dict[str, random.Random] = {}
         self._patches: dict[str, bool] = {}
         self._forgotten: list[tuple[Command[Any], guards.Drop]] = []
         self._secrets: tuple[str, ...] = ()
@@ -54,14 +56,14 @@ class Script:
 
     def start(self, event: ev.RunStarted) -> None:
         """The run begins: its input is decoded, and the body runs to its first command."""
-        self.time = max(event.at, event.start_at or 0)
+        self._lives = lives(self.run_id, event)
+        self.time = self._lives[0].began
         self.run.start_at, self.run.deadline = event.start_at, event.deadline
+        self.run.asked.first = event
+        if event.carried is not None:
+            self.run.asked.published |= event.carried["published"]
+            self.run.mail.keys.update(dict.fromkeys(event.carried["keys"]))
         self._secrets = secrets_in(event.input)
-        self.info = RunInfo(
-            run_id=self.run_id, workflow=event.workflow, version=event.version, key=event.key, parent=event.parent,
-            attributes=event.attributes or {}, tick=None if event.tick is None else instant(event.tick),
-            started_at=instant(event.at),
-        )  # fmt: skip
         try:
             args, kwargs = self.run.workflow.parameters.decode(event.input)
         except (PayloadError, InvalidPayload) as refused:
@@ -125,12 +127,14 @@ class Script:
                     self.count += 1
                     position = str(self.count)
                     self.run.scopes.place(value, position)
+                    if isinstance(value, ContinueAsNew):
+                        return self._continued(value, position)
                     if isinstance(value, RollbackScope):
                         self.awaiting = self.run.scopes.rollback(value, position)
                     else:
-                        self.awaiting = self.run.asked.node(value, position)
+                        self.awaiting = node(self.run.asked, value, position)
             match self.awaiting.outcome:
-                case Ok(given) if not isinstance(self.awaiting, (StepNode, Group)):
+                case Ok(given) if not isinstance(self.awaiting, (StepNode, ChildNode, Group)):
                     turn = self._body.send(given)  # answered at once: spawn, publish, log
                 case _:
                     return None
@@ -154,12 +158,19 @@ class Script:
             raise Broken("code_error", str(refused), self.place()) from None
         self.run.finish(Ending("completed", ev.RunCompleted(result=result)))
 
+    def _continued(self, command: ContinueAsNew, position: str) -> None:
+        try:
+            event = continued(self.run, command, position)
+        except PayloadError as refused:
+            raise Broken("code_error", f"{command.file}:{command.line}: {refused}", self.place()) from None
+        self.run.finish(Ending("continued", event))
+
     def _raised(self, error: BaseException) -> None:
         if isinstance(error, NonDeterminism):
             raise error
         if not isinstance(error, self.run.workflow.ends_on):
             place = self.place()
-            raise Broken("code_error", guards.broken_code(error, place.file, place.line), place)
+            raise Broken(guards.broken_by(error), guards.broken_code(error, place.file, place.line), place)
         self.run.no_pivot_passed(None, error)
         failure = failure_of(error, secrets=self._secrets)
         self.run.finish(Ending("failed", ev.RunFailed(failure=failure), self.run.workflow.on_failure == "undo", error))
@@ -167,14 +178,34 @@ class Script:
     # ------------------------------------------------------------------------------------- what the body sees
 
     @property
+    def life(self) -> Life:
+        """Whose the next command is: the run's own, or of a run that it was forked from."""
+        return self._lives[0] if len(self._lives) == 1 else living(self._lives, self.count + 1)
+
+    @property
+    def moment(self) -> int:
+        """The time that the body sees (microseconds): a fork lives today, once it has come to its own place."""
+        return max(self.time, self.life.began)
+
+    @property
+    def info(self) -> RunInfo:
+        return self.life.info
+
+    @property
     def random(self) -> random.Random:
         """The run's own generator; made when first used, for its state is larger than the rest of a run."""
-        if self._random is None:
-            self._random = random.Random(self.run_id)
-        return self._random
+        seed = self.life.run_id
+        if seed not in self._random:
+            self._random[seed] = random.Random(seed)
+        return self._random[seed]
 
     def dropped(self, command: Command[Any], at: guards.Drop) -> None:
         self._forgotten.append((command, at))
+
+    @property
+    def patches(self) -> Mapping[str, bool]:
+        """The changes in place that the body has come to, and whether it took the new branch."""
+        return self._patches
 
     def patch(self, name: str) -> bool:
         """Whether the new branch of a change in place is taken (see ``patched``)."""

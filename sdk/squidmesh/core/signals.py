@@ -102,7 +102,7 @@ class Mailbox:
     __slots__ = ("keys", "_waiting", "_received")
 
     def __init__(self) -> None:
-        self.keys: set[str] = set()
+        self.keys: dict[str, None] = {}  # of all that came, the newest last
         self._waiting: dict[str, OrderedDict[int, Any]] = {}
         self._received = 0
 
@@ -113,7 +113,7 @@ class Mailbox:
                 self._received += 1
                 self._waiting.setdefault(event.name, OrderedDict())[self._received] = event.payload
                 if event.key is not None:
-                    self.keys.add(event.key)
+                    self.keys[event.key] = None
             case ev.SignalTaken() | ev.SignalRejected():
                 self.take(event.name, event.number)
 

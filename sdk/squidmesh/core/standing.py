@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from squidmesh.core.gates import APPROVAL, PAUSE
 from squidmesh.core.interpreter import Interpreter
-from squidmesh.core.nodes import DOUBT, GateNode, SignalNode, StepNode, TimerNode
+from squidmesh.core.nodes import DOUBT, ChildNode, GateNode, SignalNode, StepNode, TimerNode
 from squidmesh.core.status import Reason, RunStatus
 
 NEVER = 2**63
@@ -29,53 +29,86 @@ def standing(run: Interpreter) -> Standing:
     One pass over what is open, whatever its size; due is the earliest of the timers, of the retries that the holder
     of the run drives, of the undo that comes next, and of the run's own deadline. What needs a person comes first.
     """
-    queued = running = doubt = False
-    timer = retry = driven = wait = None
-    gate: str | None = None
-    for leaf in run.open.values():
-        match leaf:
-            case TimerNode(due=due):
-                timer = _earlier(timer, due)
-            case SignalNode(due=due):
-                wait, timer = _earlier(wait, NEVER if due is None else due), _earlier(timer, due)
-            case GateNode(due=due):
-                gate, timer = gate or leaf.gate.kind, _earlier(timer, due)
-            case StepNode() if leaf.stage == DOUBT:
-                doubt = True
-            case StepNode(retry_at=None):
-                queued, running = True, running or leaf.running
-            case StepNode(retry_at=retry_at):
-                retry = _earlier(retry, retry_at)
-                driven = driven if leaf.elsewhere else _earlier(driven, retry_at)
-            case _:
-                queued = True
+    out = _open(run)
     undo = None if run.undo is None else run.undo.retry_at
     if run.held is not None:
         return Standing(RunStatus.PAUSED, Reason.HELD, None)  # nothing is due before it is released
-    due = _earlier(_earlier(timer, driven), undo)
+    due = _earlier(_earlier(out.timer, out.driven), undo)
     halted = next((rollback.halted for rollback in run.ledger.rolling if rollback.halted is not None), None)
     going_on = run.ending is None or run.ending.kind == "completed"
     if going_on and not run.ended:
         due = _earlier(due, run.deadline)
     if halted is not None:
         return Standing(RunStatus.BLOCKED, Reason(halted.reason), due)
-    if doubt:
+    if out.doubt:
         return Standing(RunStatus.BLOCKED, Reason.STEP_IN_DOUBT, due)
     if run.ledger.rolling:
+        if _child_asked(run):
+            return Standing(RunStatus.UNDOING, Reason.WAITING_FOR_CHILD_ROLLBACK, due)
         return Standing(RunStatus.UNDOING, Reason.UNDOING if undo is None else Reason.UNDO_RETRY_SCHEDULED, due)
     if not going_on:
         return Standing(RunStatus.UNDOING, Reason.DRAINING, due)
-    if queued:
-        return Standing(RunStatus.RUNNING, Reason.STEP_RUNNING if running else Reason.STEP_QUEUED, due)
-    if gate is not None:
-        return Standing(RunStatus.PAUSED, _GATES[gate], due)
-    if retry is not None and (timer is None or retry <= timer):
+    if out.queued:
+        return Standing(RunStatus.RUNNING, Reason.STEP_RUNNING if out.running else Reason.STEP_QUEUED, due)
+    if out.gate is not None:
+        return Standing(RunStatus.PAUSED, _GATES[out.gate], due)
+    if out.retry is not None and (out.timer is None or out.retry <= out.timer):
         return Standing(RunStatus.WAITING, Reason.RETRY_SCHEDULED, due)
-    if wait is not None and (timer is None or wait <= timer):
+    if out.wait is not None and (out.timer is None or out.wait <= out.timer):
         return Standing(RunStatus.WAITING, Reason.WAITING_FOR_SIGNAL, due)
-    if timer is not None:
+    if out.child and out.timer is None:
+        return Standing(RunStatus.WAITING, Reason.WAITING_FOR_CHILD, due)
+    if out.timer is not None:
         return Standing(RunStatus.WAITING, Reason.SLEEPING, due)
     return Standing(RunStatus.RUNNING, Reason.ADVANCING, due)
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is open, in one pass: whether there is such, and when the earliest of it is due."""
+
+    queued: bool = False
+    running: bool = False
+    doubt: bool = False
+    child: bool = False
+    timer: int | None = None
+    retry: int | None = None
+    driven: int | None = None  # of the retries, those that the holder makes
+    wait: int | None = None
+    gate: str | None = None
+
+
+def _open(run: Interpreter) -> _Open:
+    out = _Open()
+    for leaf in run.open.values():
+        match leaf:
+            case TimerNode(due=due):
+                out.timer = _earlier(out.timer, due)
+            case SignalNode(due=due):
+                out.wait, out.timer = _earlier(out.wait, NEVER if due is None else due), _earlier(out.timer, due)
+            case GateNode(due=due):
+                out.gate, out.timer = out.gate or leaf.gate.kind, _earlier(out.timer, due)
+            case ChildNode():
+                out.child = out.child or not leaf.detached or leaf is run.awaiting
+            case StepNode() if leaf.stage == DOUBT:
+                out.doubt = True
+            case StepNode(retry_at=None):
+                out.queued, out.running = True, out.running or leaf.running
+            case StepNode(retry_at=retry_at):
+                out.retry = _earlier(out.retry, retry_at)
+                out.driven = out.driven if leaf.elsewhere else _earlier(out.driven, retry_at)
+            case _:
+                out.queued = True
+    return out
+
+
+def _child_asked(run: Interpreter) -> bool:
+    """Whether the walk waits for the rollback of a child."""
+    rollback = run.ledger.rolling[0]
+    if rollback.at >= len(rollback.planned or ()):
+        return False
+    at = run.chain.entries[(rollback.planned or [])[rollback.at]]
+    return at.kind == "child" and at.running
 
 
 _GATES = {APPROVAL: Reason.WAITING_FOR_APPROVAL, PAUSE: Reason.WAITING_FOR_RESUME}

@@ -111,7 +111,7 @@ RUN_MOVES: Mapping[RunStatus, frozenset[RunStatus]] = {
     _R.CANCELLED: frozenset({_R.UNDOING}),
     _R.TERMINATED: frozenset({_R.UNDOING}),
     _R.UNDONE: frozenset(),
-    _R.CONTINUED: frozenset(),
+    _R.CONTINUED: frozenset({_R.UNDOING}),
 }
 
 STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {

@@ -70,6 +70,7 @@ class Workflow(Generic[P, T]):
         self.__module__ = fn.__module__
         self.__qualname__ = fn.__qualname__
         self.__wrapped__ = fn
+        self.beside: Workflow[..., Any] | None = None  # of a companion: the workflow whose calls it defers
         self.triggers: tuple[Trigger, ...] = checked_triggers(self, triggers) if triggers != () else ()
 
     @cached_property

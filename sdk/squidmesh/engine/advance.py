@@ -27,12 +27,14 @@ from squidmesh.core.interpreter import Decision
 from squidmesh.core.nodes import SendNode, StepNode
 from squidmesh.core.standing import Standing, standing
 from squidmesh.core.status import Reason, RunStatus
-from squidmesh.engine import inline, placing
-from squidmesh.engine.hold import drained_by, fire, fold, hold, hold_next, learn, unblocked
+from squidmesh.engine import children, inline, placing
+from squidmesh.engine.continuing import chain_of
+from squidmesh.engine.hold import drained_by, fire, fold, hold, learn, unblocked
+from squidmesh.engine.linking import link
 from squidmesh.engine.live import Live
 from squidmesh.engine.pace import BUDGET
 from squidmesh.errors import Cancelled
-from squidmesh.ports import Append, Appended, Bell, BellKind, RunChange
+from squidmesh.ports import Append, Appended, Bell, BellKind, KeyTaken, RunChange
 
 if TYPE_CHECKING:
     from squidmesh.engine.worker import Worker
@@ -53,6 +55,7 @@ ENDED_AS: dict[str, RunStatus] = {
     "RunFailed": RunStatus.FAILED,
     "RunCancelled": RunStatus.CANCELLED,
     "RunTerminated": RunStatus.TERMINATED,
+    "RunContinued": RunStatus.CONTINUED,
 }
 
 
@@ -69,13 +72,12 @@ def advance(worker: Worker, run_id: str) -> list[Bell]:
     return follow
 
 
-def advance_next(worker: Worker, queue: str, priority: int) -> list[Bell] | None:
-    """The same with the run of this queue and priority that is due first; None when there is none."""
+def drive(worker: Worker, live: Live) -> list[Bell]:
+    """Drive a run that is held as far as it goes here, and let it go; gives the bells that follow."""
     follow: list[Bell] = []
-    live = hold_next(worker, queue, priority)
-    if live is not None and _driven(worker, live, follow):
-        follow.append(Bell(BellKind.ADVANCE, queue, live.run_id))
-    return None if live is None else follow
+    if _driven(worker, live, follow):
+        follow.append(Bell(BellKind.ADVANCE, live.run.queue, live.run_id))
+    return follow
 
 
 def _driven(worker: Worker, live: Live, follow: list[Bell]) -> bool:
@@ -127,9 +129,22 @@ def _decide(worker: Worker, live: Live) -> Decision:
         now = worker.engine.clock.now()
         live.pending.extend(event if event.at else dataclasses.replace(event, at=now) for event in decision.events)
         live.fresh.extend(decision.steps)
-        if decision.blocked is not None or not decision.withdraw:
+        if decision.withdraw and decision.blocked is None:
+            _withdraw(worker, live, decision)
+        elif not _of_children(worker, live, decision):
             return decision
-        _withdraw(worker, live, decision)
+
+
+def _of_children(worker: Worker, live: Live, decision: Decision) -> bool:
+    """Have a child rolled back whose turn it is, and find out which runs children are; whether there was one."""
+    facts: list[Event] = []
+    if decision.blocked is None and live.interpreter.asked.links:
+        facts = link(worker, live)
+    undo = live.interpreter.undo
+    if undo is not None and undo.kind == "child":
+        facts.append(ev.UndoStarted(at=worker.engine.clock.now(), entry=undo.id, number=undo.attempts + 1))
+    learn(worker, live, facts)
+    return bool(facts)
 
 
 def _withdraw(worker: Worker, live: Live, decision: Decision) -> None:
@@ -165,7 +180,10 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     """What becomes of the run's row when it is let go now."""
     now = worker.engine.clock.now()
     if decision.ended:
-        return RunChange(status=_ended_as(live), ended_at=now, rollback=_rollback(live))
+        return RunChange(
+            status=_ended_as(live), ended_at=live.interpreter.ended_at, rollback=_rollback(live),
+            orphans=_orphans(live), chain=chain_of(live),
+        )  # fmt: skip
     if (blocked := decision.blocked) is not None:
         if blocked.reason == Reason.PAST_PIVOT:  # other code would not help
             if live.interpreter.told is None or live.interpreter.told.message != blocked.message:
@@ -179,7 +197,7 @@ def _change(worker: Worker, live: Live, decision: Decision) -> RunChange:
     dues = [now] if ready else [due for due in (stands.due, drained_by(worker, live)) if due is not None]
     return RunChange(
         status=stands.status, reason=stands.reason, release=True, due_at=min(dues, default=None),
-        rollback=_rollback(live),
+        rollback=_rollback(live), orphans=_orphans(live),
     )  # fmt: skip
 
 
@@ -207,6 +225,15 @@ def _rollback(live: Live) -> str | None:
     return (rollbacks[-1].outcome or "walking") if rollbacks else None
 
 
+def _orphans(live: Live) -> int | None:
+    """How many effects the run's rollbacks have left that nobody has answered for."""
+    return (
+        sum(entry.orphaned for entry in live.interpreter.chain.entries.values())
+        if live.interpreter.ledger.walked
+        else None
+    )
+
+
 def _going_on(live: Live) -> RunChange | None:
     """What changes in the row of a run that is driven on: it was blocked, or its rollback begins or is over."""
     run, interpreter = live.run, live.interpreter
@@ -220,7 +247,7 @@ def _going_on(live: Live) -> RunChange | None:
     if run.status == stands.status and (stands.reason is None or run.reason == stands.reason):
         return None
     live.run = dataclasses.replace(run, status=stands.status.value, reason=stands.reason, code=None)
-    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live))
+    return RunChange(status=stands.status, reason=stands.reason, rollback=_rollback(live), orphans=_orphans(live))
 
 
 def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | None, follow: list[Bell]) -> Appended:
@@ -230,19 +257,25 @@ def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | N
     if call is not None and (started := _started(call, now, live.worker)) is not None:
         learn(worker, live, [started])
     recorded = live.pending
+    over = change.status if change is not None and change.ended_at is not None else None
+    told = children.told(worker.engine, live, recorded, over)
     if not (recorded or live.taken or change or placed.tasks or placed.joins):
         return Appended(accepted=True, pinged=False)  # a check, by a holder that has learnt nothing: it only reads
-    wrote = worker.engine.store.append(
-        Append(
-            run_id=live.run_id, worker=live.worker, epoch=live.run.epoch, seq=live.length + 1,
-            events=encode(recorded), count=len(recorded), change=change,
-            tasks=placed.tasks, joins=placed.joins, taken=tuple(live.taken),
-        )
+    append = Append(
+        run_id=live.run_id, worker=live.worker, epoch=live.run.epoch, seq=live.length + 1,
+        events=encode(recorded), count=len(recorded), change=change, tasks=placed.tasks, joins=placed.joins,
+        taken=tuple(live.taken), runs=told.runs, letters=told.letters,
     )  # fmt: skip
+    try:
+        wrote = worker.engine.store.append(append)
+    except KeyTaken:  # by a run that was started since we looked: looked at again, it is joined
+        return Appended(accepted=False, pinged=False)
     if wrote.accepted:
         live.recorded(worker.engine, recorded)
-        live.pending, live.taken, live.fresh = [], [], []
+        live.pending, live.taken, live.fresh, live.passed = [], [], [], []
         follow.extend(placed.bells)
+        if told is not children.NOBODY:
+            children.ring(worker, told, follow)
     return wrote
 
 

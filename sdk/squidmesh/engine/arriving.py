@@ -27,23 +27,16 @@ def taken_up(run: Interpreter, event: Event, wants_code: bool = False) -> Event 
             return event if run.endable or run.held is not None else None
         case ev.RunTerminated():
             return event if not run.ended or run.ledger.rolling else None
+        case ev.RollbackStarted(number=0, asked_by=str()) | ev.RunJoined():
+            return event
         case ev.RollbackStarted(number=0):
             asked = run.ended and not run.ledger.rolling and next(run.chain.armed(), None) is not None
             return replace(event, number=len(run.chain.rollbacks) + 1) if asked else None
-        case ev.UndoStarted(entry=entry) | ev.UndoFailed(entry=entry) | ev.UndoCompleted(entry=entry):
-            known = run.chain.entries.get(entry)
-            return event if known is not None and known.settled is None and not known.done else None
+        case _ if isinstance(event, OF_A_WALK):
+            return event if _fits_the_walk(run, event) else None
         case ev.CheckpointSaved(position=home) if ":undo" in home:  # of an undo, not of the step
             known = run.chain.entries.get(home.removesuffix(":undo"))
             return event if known is not None and known.settled is None and not known.done else None
-        case ev.UndoRetried(entry=entry):
-            return event if _failed(run.chain, entry) is not None else None
-        case ev.UndoSkipped(entry=entry):
-            return event if _failed(run.chain, entry) is not None or _stands_at(run.chain, entry) else None
-        case ev.EntrySettled(entry=entry):
-            return event if _left(run.chain, entry) else None
-        case ev.RollbackAbandoned():
-            return event if any(rollback.halted is not None for rollback in run.ledger.rolling) else None
         case ev.StepResolved(position=position):
             node = run.open.get(position)
             return event if isinstance(node, StepNode) and node.stage == DOUBT else None
@@ -66,12 +59,35 @@ def taken_up(run: Interpreter, event: Event, wants_code: bool = False) -> Event 
             return event if run.held is None and run.endable else None
         case ev.RunReleased():
             return event if run.held is not None or wants_code else None
+        case ev.ChildEnded(position=position) if position in run.chain.deferred:
+            return event
         case ev.StepCompleted(position=position) if position not in run.open:
             late = run.chain.entries.get(position)
             return event if late is not None and not late.certain and late.settled is None else None
         case _:
             at = getattr(event, "position", None)
             return event if at is None or at in run.open else None
+
+
+OF_A_WALK = (
+    ev.UndoStarted, ev.UndoFailed, ev.UndoCompleted, ev.UndoRetried, ev.UndoSkipped, ev.EntrySettled,
+    ev.RollbackAbandoned,
+)  # fmt: skip
+
+
+def _fits_the_walk(run: Interpreter, event: Event) -> bool:
+    match event:
+        case ev.UndoStarted(entry=entry) | ev.UndoFailed(entry=entry) | ev.UndoCompleted(entry=entry):
+            known = run.chain.entries.get(entry)
+            return known is not None and known.settled is None and not known.done
+        case ev.UndoRetried(entry=entry):
+            return _failed(run.chain, entry) is not None
+        case ev.UndoSkipped(entry=entry):
+            return _failed(run.chain, entry) is not None or _stands_at(run.chain, entry)
+        case ev.EntrySettled(entry=entry):
+            return _left(run.chain, entry)
+        case _:
+            return any(rollback.halted is not None for rollback in run.ledger.rolling)
 
 
 def _resumed(gate: Gate, event: ev.GateDecided) -> Event:

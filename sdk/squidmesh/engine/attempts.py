@@ -50,19 +50,32 @@ class Job:
 
 def work(worker: Worker, queue: str, run_id: str | None, until: float) -> list[Bell]:
     """Run tasks of a queue (of one run, or of any) until there are none or the time is up; the bells that follow."""
-    follow: list[Bell] = []
     while not worker.stopping:
-        limit, holder = worker.pace.of(queue), worker.id
-        tasks = worker.engine.store.claim_tasks(holder, queue, worker.can, limit, run_id)
-        if not tasks:
+        limit = worker.pace.of(queue)
+        claimed, follow = _claimed(worker, queue, run_id, limit)
+        if not claimed:
             return follow
-        reported = _attempt(worker, holder, _alone(worker, holder, tasks) or tasks)
-        follow.extend(Bell(BellKind.ADVANCE, reported[pinged], pinged) for pinged in sorted(reported))
         if time.monotonic() > until or follow:
-            if len(tasks) == limit:
+            if claimed == limit:
                 follow.append(Bell(BellKind.ATTEMPTS, queue, run_id) if run_id else Bell(BellKind.DRAIN, queue))
             return follow
-    return follow
+    return []
+
+
+def some(worker: Worker, queue: str) -> list[Bell] | None:
+    """Claim tasks of a queue once, and run them; the bells that follow, or None when there was none."""
+    claimed, follow = _claimed(worker, queue, None, worker.pace.of(queue))
+    return follow if claimed else None
+
+
+def _claimed(worker: Worker, queue: str, run_id: str | None, limit: int) -> tuple[int, list[Bell]]:
+    """Claim up to so many tasks, and run them; how many there were, and the bells that follow."""
+    holder = worker.id
+    tasks = worker.engine.store.claim_tasks(holder, queue, worker.can, limit, run_id)
+    if not tasks:
+        return 0, []
+    reported = _attempt(worker, holder, _alone(worker, holder, tasks) or tasks)
+    return len(tasks), [Bell(BellKind.ADVANCE, reported[pinged], pinged) for pinged in sorted(reported)]
 
 
 def _alone(worker: Worker, holder: str, tasks: Sequence[TaskRow]) -> list[TaskRow]:

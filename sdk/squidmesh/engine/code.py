@@ -25,9 +25,10 @@ def fingerprints(code: Selection) -> dict[tuple[str, int], str]:
 
 def fingerprint(workflow: Any) -> str:
     """A hash over the sources of the workflow's module and of the loaded modules of the same package."""
-    found = _known.get(workflow.fn)
+    fn = (workflow.beside or workflow).fn  # what is deferred is code of the workflow that has deferred it
+    found = _known.get(fn)
     if found is None:
-        found = _known[workflow.fn] = _hashed(workflow.fn)
+        found = _known[fn] = _hashed(fn)
     return found
 
 

@@ -220,7 +220,8 @@ class Group:
         if isinstance(error, WorkflowError) or outcomes.shuts_down(error) or self._engine.store.collided(error):
             return error
         place = self._body.place()
-        broken = Broken("code_error", guards.broken_code(error, place.file, place.line), place, self._trial.position)
+        told = guards.broken_code(error, place.file, place.line)
+        broken = Broken(guards.broken_by(error), told, place, self._trial.position)
         broken.__cause__ = error
         return broken
 

@@ -24,6 +24,7 @@ from squidmesh.core.settling import lost
 from squidmesh.engine.arriving import taken_up
 from squidmesh.engine.calling import undo_place
 from squidmesh.engine.code import fingerprint
+from squidmesh.engine.continuing import PASSED_ON
 from squidmesh.engine.live import Live
 from squidmesh.errors import PayloadError, StoreUnavailable
 from squidmesh.ports import Claimed, InboxRow
@@ -45,8 +46,11 @@ def hold(worker: Worker, run_id: str) -> Live | None:
     return _woken(worker, claimed, holder, kept)
 
 
-def hold_next(worker: Worker, queue: str, priority: int) -> Live | None:
-    """Claim the run of this queue and priority that is due first; None when there is none for this worker."""
+def hold_next(worker: Worker, queue: str, priority: int, fresh: bool) -> Live | None:
+    """Claim the run of this queue and priority that is due first (``fresh``: rather one that has not begun yet).
+
+    None when there is none for this worker.
+    """
     kept: list[tuple[Interpreter, int] | None] = [None]
     holder = worker.id
 
@@ -55,7 +59,7 @@ def hold_next(worker: Worker, queue: str, priority: int) -> Live | None:
         return kept[0][1] if kept[0] else 0
 
     try:
-        claimed = worker.engine.store.claim_next(holder, queue, priority, worker.can, known)
+        claimed = worker.engine.store.claim_next(holder, queue, priority, worker.can, known, fresh)
     except StoreUnavailable:
         worker.returns.doubt()  # one may have been claimed without our hearing of it
         raise
@@ -141,7 +145,9 @@ def fold(worker: Worker, live: Live, inbox: Sequence[InboxRow]) -> None:
             logger.exception("message %d for run %s cannot be read; it is put aside", row.id, live.run_id)
             continue
         for event in arrived:
-            if (taken := taken_up(live.interpreter, event, live.blocked_by_code)) is not None:
+            if isinstance(live.interpreter.end, ev.RunContinued) and isinstance(event, PASSED_ON):
+                live.passed.append(event)
+            elif (taken := taken_up(live.interpreter, event, live.blocked_by_code)) is not None:
                 learn(worker, live, [taken])
                 if isinstance(taken, ev.RunReleased):
                     _other_code(worker, live, released=True)
@@ -162,7 +168,7 @@ def _lost(worker: Worker, live: Live) -> None:
             learn(worker, live, [_lost_attempt(node, now, spent)])
     for rollback in live.interpreter.ledger.rolling:
         for entry in map(live.interpreter.chain.entries.get, rollback.planned or ()):
-            if entry is not None and entry.running:
+            if entry is not None and entry.running and entry.kind != "child":
                 learn(worker, live, [lost_undo(entry, now, worker.engine.settings.max_lost)])
 
 

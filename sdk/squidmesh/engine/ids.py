@@ -19,12 +19,26 @@ def run_id(micros: int) -> str:
     they were made.
     """
     global _last  # noqa: PLW0603 - one sequence a process
-    milliseconds, rest = divmod(micros, 1_000)
-    low = (milliseconds & 0xFFFF_FFFF_FFFF) << 74 | rest << 62  # then 62 bits that are free
+    low = _timed(micros)
     with _lock:
         same = low >> 62 == _last >> 62
         _last = (_last & ~(_STEP - 1)) + _STEP if same else low | secrets.randbits(21) << 40
         made = _last | secrets.randbits(40)
+    return _formed(made)
+
+
+def first_id(micros: int) -> str:
+    """What no id of a run that is created at ``micros`` or later is below."""
+    return _formed(_timed(max(0, micros)))
+
+
+def _timed(micros: int) -> int:
+    """The 122 bits that are free in such a UUID: first the time, then 62 that are nothing yet."""
+    milliseconds, rest = divmod(micros, 1_000)
+    return (milliseconds & 0xFFFF_FFFF_FFFF) << 74 | rest << 62
+
+
+def _formed(made: int) -> str:
     high, low = made >> 62, made & (1 << 62) - 1
     return str(uuid.UUID(int=(high >> 12) << 80 | 0x7 << 76 | (high & 0xFFF) << 64 | 0b10 << 62 | low))
 

@@ -73,10 +73,13 @@ class Known:
                 self.stuck, self.ending, self.held = None, event, None
             case ev.RunTerminated(seq=0):
                 self.ending = event
-            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunUndone():
+            case (
+                ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunUndone()
+                | ev.RunContinued()
+            ):  # fmt: skip
                 self.stuck, self.ending, self.held = None, None, None
             case ev.RollbackStarted():
-                self.requested = None if event.number else event
+                self.requested = None if event.number or event.asked_by else event
             case _:
                 pass
 
@@ -141,7 +144,8 @@ class Known:
 
     def not_undone(self) -> list[Entry]:
         """Entries of any rollback that are not undone, nor about to be."""
-        planned = (entry for entry in self._planned(self.chain.rollbacks) if not (entry.running or entry.done))
+        mine = (entry for entry in self._planned(self.chain.rollbacks) if entry.seq > self.chain.kept)
+        planned = (entry for entry in mine if not (entry.running or entry.done))
         return [entry for entry in planned if entry.settled is None or entry.settled.state != "undone"]
 
     def halted(self) -> bool:
@@ -182,14 +186,16 @@ class Known:
                 yield "release"
             if not self.closing:
                 yield from ("cancel" if self.pivot() is None else "cancel(force=True)", "fail")
+                if self.held is None:
+                    yield "hold"
             yield "terminate"
         else:
             if plan(self.chain, ev.RollbackStarted(cause="operator")):
                 yield "rollback"
             yield "rerun"
 
-    def refusal(self, command: str) -> IllegalState:
-        return IllegalState(self.row.run_id, self.row.status, command, self.allowed())
+    def refusal(self, command: str, why: str = "") -> IllegalState:
+        return IllegalState(self.row.run_id, self.row.status, command, self.allowed(), why)
 
     # ---------------------------------------------------------------------------------- finding what is named
 

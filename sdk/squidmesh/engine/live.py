@@ -33,6 +33,7 @@ class Live:
     pending: list[Event] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)  # inbox rows folded into ``pending``
     fresh: list[StepNode] = field(default_factory=list)  # scheduled, and about to be placed
+    passed: list[Event] = field(default_factory=list)  # that came for it, and is meant for its successor
 
     @property
     def run_id(self) -> str:

@@ -6,6 +6,7 @@ The rule of this file: it learns from what was measured here, and starts with on
 from __future__ import annotations
 
 BUDGET = 0.5  # seconds that a thread goes straight on before others have their turn
+TURN = 0.1  # seconds that it takes whatever is due before others have theirs
 MOST = 64
 TARGET = 0.02  # seconds
 

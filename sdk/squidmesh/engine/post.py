@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from squidmesh.core import events as ev
 from squidmesh.core.codec import encode
 from squidmesh.core.events import Event
+from squidmesh.engine.continuing import newest
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import Known, look
 from squidmesh.engine.wish import checked_key
@@ -56,6 +57,7 @@ Judge = Callable[[Known], Asked | None]
 def post(engine: Engine, run_id: str, command: str, key: str | None, judge: Judge) -> Known:
     """Put a command down for a run; the run as it stands after that (its own answer is to come).
 
+    Of runs that continue one another it is the newest that is meant.
     With a key that this command was given before nothing is put down.
 
     :raises RunNotFound: no such run.
@@ -64,6 +66,9 @@ def post(engine: Engine, run_id: str, command: str, key: str | None, judge: Judg
     key = checked_key(key)
     for _ in range(TRIES):
         known = look(engine, run_id)
+        if (link := newest(engine, known.row).run_id) != run_id:
+            run_id = link
+            known = look(engine, run_id)
         if key is not None and (before := known.keyed(key)) is not None:
             if not _is(command, before):
                 raise KeyConflict(run_id, key, f"had it for another command ({before.kind}), not {command}")

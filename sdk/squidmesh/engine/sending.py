@@ -12,6 +12,7 @@ from squidmesh.core.codec import encode
 from squidmesh.core.events import SignalReceived
 from squidmesh.core.payloads import Value, size_check
 from squidmesh.core.signals import Signal, signal_name
+from squidmesh.engine.continuing import newest
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import look
 from squidmesh.engine.wish import checked_key
@@ -54,8 +55,9 @@ def send(engine: Engine, run_id: str, message: SignalReceived) -> bool:
 
 
 def _addressee(engine: Engine, run_id: str) -> RunRow | None:
-    """The run that gets what is sent to this one."""
-    return engine.store.run(run_id)
+    """The run that gets what is sent to this one: of several that continue one another the newest."""
+    row = engine.store.run(run_id)
+    return None if row is None else newest(engine, row)
 
 
 def _put(engine: Engine, row: RunRow, message: SignalReceived) -> bool:

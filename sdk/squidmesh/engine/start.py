@@ -11,7 +11,7 @@ from typing import Any
 
 from squidmesh.core.calls import Call
 from squidmesh.core.codec import decode, encode
-from squidmesh.core.events import RunStarted
+from squidmesh.core.events import Event, RunStarted
 from squidmesh.core.interpreter import INTERPRETER_VERSION
 from squidmesh.core.payloads import dumps, size_check
 from squidmesh.core.workflow import Workflow
@@ -45,8 +45,9 @@ def begin(engine: Engine, runs: Sequence[NewRun], connection: Any = None) -> lis
     known = _known(engine, keyed, connection)  # several are started all or none; a single one, or not
     fresh = _once([run for run in runs if run.key not in known])
     inserted = set(engine.store.start(fresh, connection))
-    if len(inserted) < len(fresh):  # a key was used before, or between the look and the insert
-        known |= _known(engine, [run for run in fresh if run.run_id not in inserted], connection)
+    while left := [run for run in fresh if run.run_id not in inserted and run.key not in known]:
+        known |= _known(engine, left, connection)  # a key was used before, or between the look and the insert
+        inserted |= set(engine.store.start([run for run in left if run.key not in known], connection))  # or pruned then
     by_key = {run.key: run.run_id for run in fresh if run.run_id in inserted} | known
     begun = [run for run in fresh if run.run_id in inserted]
     if connection is None:
@@ -72,13 +73,13 @@ def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: 
     return new_run(started)
 
 
-def new_run(started: RunStarted) -> NewRun:
-    """The rows of a run that begins with this event, and its id."""
+def new_run(started: RunStarted, kept: Sequence[Event] = ()) -> NewRun:
+    """The rows of a run that begins with this event, and its id; ``kept`` is what a fork has behind it."""
     return NewRun(
         run_id=run_id(started.at), workflow=started.workflow, version=started.version, key=started.key,
         queue=started.queue, priority=started.priority, attributes=started.attributes, parent=started.parent,
         created_at=started.at, due_at=max(started.at, started.start_at or 0), deadline=started.deadline,
-        events=encode([started]), count=1, trace=started.trace,
+        events=encode([started, *kept]), count=1 + len(kept), trace=started.trace,
     )  # fmt: skip
 
 
@@ -90,21 +91,31 @@ def _known(engine: Engine, runs: Sequence[NewRun], connection: Any) -> dict[str 
         row = engine.store.run_by_key(run.key, connection=connection)
         if row is None:
             continue
-        if row.workflow != run.workflow:
-            raise KeyConflict(row.run_id, run.key, f"is of workflow {row.workflow!r}, not {run.workflow!r}")
-        _same_input(engine, row.run_id, run, connection)
-        found[run.key] = row.run_id
+        wanted = decode(run.events)[0]
+        assert isinstance(wanted, RunStarted)
+        if same_start(engine, row.run_id, run.key, wanted.workflow, wanted.input, connection):
+            found[run.key] = row.run_id
     return found
 
 
-def _same_input(engine: Engine, known: str, run: NewRun, connection: Any) -> None:
-    first = decode(engine.store.history(known, connection=connection)[0].events)[0]
-    wanted = decode(run.events)[0]
+def same_start(
+    engine: Engine, known: str, key: str, workflow: str, wanted: dict[str, Any], connection: Any = None
+) -> bool:
+    """Whether a run that has a key is there (it may just have been pruned), started with this workflow and input.
+
+    :raises KeyConflict: with others. Of runs that continue one another the first one's counts.
+    """
+    history = engine.store.history(known, connection=connection)
+    if not history:
+        return False
+    first = decode(history[0].events)[0]
     assert isinstance(first, RunStarted)
-    assert isinstance(wanted, RunStarted)
-    assert run.key is not None
-    if dumps(_sorted(first.input)) != dumps(_sorted(wanted.input)):
-        raise KeyConflict(known, run.key, "was started with another input")
+    had = first.carried or {"workflow": first.workflow, "input": first.input}
+    if had["workflow"] != workflow:
+        raise KeyConflict(known, key, f"is of workflow {had['workflow']!r}, not {workflow!r}")
+    if dumps(_sorted(had["input"])) != dumps(_sorted(wanted)):
+        raise KeyConflict(known, key, "was started with another input")
+    return True
 
 
 def _sorted(value: Any) -> Any:
@@ -129,15 +140,23 @@ def _once(runs: Sequence[NewRun]) -> list[NewRun]:
 
 def tell(engine: Engine, begun: Sequence[NewRun]) -> None:
     """Ring for runs that were committed, and let the observers know."""
+    if bells := bells_of(engine, begun):
+        engine.doorbell.ring(bells)
+    show(engine, begun)
+
+
+def bells_of(engine: Engine, begun: Sequence[NewRun]) -> list[Bell]:
+    """What wakes workers for runs that were committed: of many, as many as may be idle."""
     due = [run for run in begun if run.due_at <= run.created_at]
     if len(due) <= 2:
-        bells = [
+        return [
             Bell(BellKind.ADVANCE, run.queue, run.run_id, engine.tracing.bell(run.run_id, run.trace)) for run in due
         ]
-    else:
-        bells = [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
-    if bells:
-        engine.doorbell.ring(bells)
+    return [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
+
+
+def show(engine: Engine, begun: Sequence[NewRun]) -> None:
+    """Let the observers know of runs that were committed."""
     if engine.observers:
         for run in begun:
-            engine.observe(run.run_id, run.workflow, 1, decode(run.events))
+            engine.observe(run.run_id, run.workflow, 1, decode(run.events)[:1])  # what a fork has kept is no news

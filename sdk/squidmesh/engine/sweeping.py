@@ -1,6 +1,7 @@
 """The sweep: what is expired, due, or was not rung, found again and again by every worker.
 
-The rule of this file: leaderless and repeatable. It frees and rings; the work itself is done by whoever hears.
+The rule of this file: leaderless and repeatable. It frees and rings, and keeps what the mesh was told to
+keep; the work itself is done by whoever hears.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def sweep(worker: Worker) -> float:
     for dead in engine.store.expired():
         take_over(worker, dead)
     worker.triggers.keep()
+    worker.retention.keep()
     engine.store.unblock(worker.can, worker.fingerprints(), limit=100)
     due = engine.store.due(worker.can, max(1, worker.idle))
     bells = [

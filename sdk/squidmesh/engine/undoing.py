@@ -19,7 +19,7 @@ from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import Known, look
 from squidmesh.engine.post import Asked, person, post
 from squidmesh.engine.steering import outlook
-from squidmesh.errors import NothingToUndo, OwnedByParent
+from squidmesh.errors import NothingToUndo, OwnedByParent, RunNotFound
 
 
 def rollback(
@@ -61,7 +61,7 @@ def rollback(
             return None
         if not known.ended:
             raise known.refusal("rollback")
-        if known.row.parent is not None and not force:
+        if known.row.parent is not None and not force and _used_by(engine, known.row.parent, known.row.run_id):
             raise OwnedByParent(run_id, known.row.parent)
         _something_to_undo(engine, known)
         return Asked(begun(known), reopen=RunStatus.UNDOING.value)
@@ -69,6 +69,15 @@ def rollback(
     stands = outlook(post(engine, run_id, "rollback", key, judge))
     assert stands is not None
     return stands
+
+
+def _used_by(engine: Engine, parent: str, child: str) -> bool:
+    """Whether a run has gone on with what its child gave; not so with one that is detached, or has failed."""
+    try:
+        entries = look(engine, parent).chain.entries.values()
+    except RunNotFound:  # it is not kept any more
+        return False
+    return any(entry.child == child and entry.certain for entry in entries)
 
 
 def _something_to_undo(engine: Engine, known: Known) -> None:
@@ -96,10 +105,17 @@ def _why_nothing(known: Known) -> str:
                 f"{by} settled all it had done; what is left ({told}) is a person's: undo_mark_done says it is undone"
             )
         return f"all of it was undone already, by {by}"
+    first = known.history[0]
+    if isinstance(first, ev.RunStarted) and first.kept and not known.chain.entries.keys() - _kept(known):
+        return f"what precedes position {first.from_position} is for run {first.rerun_of} to undo, and no more was done"
     done = [event for event in known.events if isinstance(event, (ev.StepCompleted, ev.TransactionCommitted))]
     if not done:
         return "none of its steps has completed"
     return "all that has completed are pure steps, which only read" if _all_pure(known.events) else "nothing is armed"
+
+
+def _kept(known: Known) -> set[str]:
+    return {entry.id for entry in known.chain.entries.values() if entry.seq <= known.chain.kept}
 
 
 def _all_pure(events: list[Event]) -> bool:

@@ -2,7 +2,8 @@
 
 The rule of this file: who calls ``hear``, ``heartbeat`` and ``sweep``, from which threads and how often, is not its
 business. Work that follows from work (tasks just placed, a run whose last task is done) is done here at once, within a
-budget that keeps it fair to others; past it, the doorbell takes it.
+budget that keeps it fair to others; past it, the doorbell takes it. So it does with what else is due on a queue: that
+stands in line again after each turn.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from collections.abc import Callable, Sequence
 
 from squidmesh.core.schedule import triggers_of
 from squidmesh.engine import advance as advancing
-from squidmesh.engine import attempts, sweeping
+from squidmesh.engine import attempts, draining, sweeping
 from squidmesh.engine.code import fingerprints
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.failures import lost_tasks
 from squidmesh.engine.ids import worker_id
 from squidmesh.engine.live import Cache
-from squidmesh.engine.pace import BUDGET, Pace
+from squidmesh.engine.pace import BUDGET, TURN, Pace
+from squidmesh.engine.retention import Retention
 from squidmesh.engine.returns import Returns
 from squidmesh.engine.triggers import Triggers
 from squidmesh.ports import Bell, BellKind, Capability
@@ -42,10 +44,13 @@ class Worker:
         self.pace = Pace()
         self.returns = Returns(self)
         self.triggers = Triggers(self)
+        self.retention = Retention(self)
         self.stopping = False
         self.holding: set[tuple[str, int]] = set()  # runs that a thread here drives, with their epochs
         self.begun: set[tuple[str, str]] = set()  # tasks whose bodies are running here
+        self.went_on: dict[str, bool] = {}  # by queue: whether the last run that was due had begun before
         self.on_due: Callable[[int], None] | None = None
+        self.called: Callable[[], bool] = lambda: False  # whether a bell for some run waits for a thread here
         self._queues = tuple(queues) if queues is not None else None
         self._busy = 0
         self._lock = threading.Lock()
@@ -129,12 +134,12 @@ class Worker:
                 self._busy -= 1
 
     def _work(self, bell: Bell) -> None:
-        until = time.monotonic() + BUDGET
+        until = time.monotonic() + (TURN if bell.kind is BellKind.DRAIN else BUDGET)
         todo = deque([bell])
         while todo:
             follow = self.serve(todo.popleft(), until)
-            todo.extend(b for b in follow if self.serves(b.queue))
-            elsewhere = [b for b in follow if not self.serves(b.queue)]
+            elsewhere = [b for b in follow if b.kind is BellKind.DRAIN or not self.serves(b.queue)]
+            todo.extend(b for b in follow if b not in elsewhere)
             if todo and (time.monotonic() > until or self.stopping):
                 elsewhere.extend(todo)
                 todo.clear()
@@ -150,17 +155,7 @@ class Worker:
             case BellKind.ATTEMPTS:
                 return attempts.work(self, bell.queue, bell.run_id, until)
             case BellKind.DRAIN:
-                return self._drain(bell.queue, until)
-
-    def _drain(self, queue: str, until: float) -> list[Bell]:
-        """Take due work from a queue until there is none, tasks first: they let runs end that have begun."""
-        follow = attempts.work(self, queue, None, until)
-        for priority in self.engine.store.priorities(queue):
-            while (bells := advancing.advance_next(self, queue, priority)) is not None:
-                follow = [*bells, *follow]
-                if time.monotonic() > until or self.stopping:
-                    return [*follow, Bell(BellKind.DRAIN, queue)]
-        return follow
+                return draining.drain(self, bell.queue, until)
 
     def fingerprints(self) -> dict[tuple[str, int], str]:
         return fingerprints(self.engine.code)

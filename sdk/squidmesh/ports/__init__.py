@@ -7,6 +7,8 @@ workflow rules, and neither knows a broker. Times are integer microseconds since
 from __future__ import annotations
 
 from squidmesh.ports.bells import Bell, BellKind, Clock, Doorbell
+from squidmesh.ports.health import Health, TableSize, Waiting
+from squidmesh.ports.pruning import Member, Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
     Appended,
@@ -17,6 +19,8 @@ from squidmesh.ports.rows import (
     HistoryRow,
     InboxRow,
     Join,
+    KeyTaken,
+    Letter,
     LostTasks,
     NewRun,
     NewTask,
@@ -46,13 +50,19 @@ __all__ = [
     "Doorbell",
     "Due",
     "DueSchedule",
+    "Health",
     "HistoryRow",
     "InboxRow",
     "Join",
+    "KeyTaken",
+    "Letter",
     "LostTasks",
+    "Member",
     "NewRun",
     "NewTask",
     "Outcome",
+    "Prunable",
+    "Record",
     "Reported",
     "RunChange",
     "RunFilter",
@@ -60,10 +70,13 @@ __all__ = [
     "ScheduleChange",
     "ScheduleRow",
     "Store",
+    "TableSize",
     "TaskRow",
     "TickRow",
     "Traced",
     "Tracing",
     "Transaction",
+    "Tree",
+    "Waiting",
     "WorkerRow",
 ]

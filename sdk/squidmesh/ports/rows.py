@@ -33,6 +33,8 @@ class RunRow:
     length: int
     code: str | None
     rollback: str | None = None
+    chain: str | None = None  # the first run of those that continue one another
+    orphans: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class NewRun:
     deadline: int | None
     events: str
     count: int
+    chain: str | None = None
     trace: str | None = None  # what it hangs under; it is in ``events``, too
 
 
@@ -184,7 +187,9 @@ class RunChange:
     With ``ended_at`` the run is over: no due time is kept, and its tasks, joins and inbox rows are removed. But what
     is in the inbox and was not ``taken`` must be looked at first: such a run is let go as if a message had opened it
     again just after its end (``status`` as given, no ``ended_at``, due now), and ``Appended.pinged`` says so.
-    ``rollback`` is the outcome of the newest rollback, or "walking"; None leaves what is there.
+    ``rollback`` is the outcome of the newest rollback, or "walking", ``orphans`` how many effects its rollbacks have
+    left that nobody has answered for; None leaves what is there.
+    ``chain``: the run is a link of this chain from now on, and its key is the successor's.
     """
 
     status: str
@@ -194,13 +199,36 @@ class RunChange:
     ended_at: int | None = None
     code: str | None = None
     rollback: str | None = None
+    orphans: int | None = None
+    chain: str | None = None
+
+
+class KeyTaken(Exception):
+    """A run that an append would have started has the key of another one, which was started meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What an append puts into the inbox of another run, and pings it; not delivered to a run that is not there.
+
+    ``queue``: where that run is driven, as far as the sender knows, for the bell. ``opens``: delivered also to a run
+    that has ended, which is opened again: with this status, or (``""``) with the one that it has. None: only to one
+    that has not.
+    """
+
+    run_id: str
+    kind: str
+    events: str  # JSON text of an array of events
+    queue: str
+    key: str | None = None
+    opens: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
     """The events of one decision for one run, fenced by its holder; all of it is written, or nothing.
 
-    Without events (``count`` 0) only the run's row changes.
+    Without events (``count`` 0) only the run's row changes, and what is told to others is.
     """
 
     run_id: str
@@ -213,6 +241,8 @@ class Append:
     tasks: tuple[NewTask, ...] = ()
     joins: tuple[Join, ...] = ()
     taken: tuple[int, ...] = ()  # inbox rows that this append has folded in
+    runs: tuple[NewRun, ...] = ()  # started with it: a key that is taken raises ``KeyTaken``, and nothing is written
+    letters: tuple[Letter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +295,11 @@ class ScheduleChange:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """What ``mesh.list`` asks for; None means any."""
+    """What ``mesh.list`` asks for; None means any.
+
+    ``reason``: of a run that is over, its status. ``deadline``: how an open run stands to its own, a state of
+    core/deadlines.py. ``orphaned``: whether it has orphans.
+    """
 
     status: Sequence[str] | None = None
     reason: Sequence[str] | None = None
@@ -279,6 +313,9 @@ class RunFilter:
     created_before: int | None = None
     ended_after: int | None = None
     ended_before: int | None = None
+    deadline: str | None = None
+    has_rollback: bool | None = None
+    orphaned: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from squidmesh.ports.health import Health
+from squidmesh.ports.pruning import Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
     Appended,
@@ -85,22 +87,37 @@ class Store(Protocol):
     # -- reading
     def run(self, run_id: str, connection: Any = None) -> RunRow | None: ...
     def run_by_key(self, key: str, workflow: str | None = None, connection: Any = None) -> RunRow | None: ...
+    def newest(self, chain: str) -> RunRow | None:
+        """The newest of the runs that continue one another, by the id of the first."""
+        ...
+
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
         """Newest first (id descending), those with id < ``before``."""
         ...
 
-    def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]: ...
-    def last(self, run_id: str) -> HistoryRow | None:
-        """The newest history row: where an ended run has its result."""
+    def counts(self, wanted: RunFilter) -> list[tuple[str, str, int]]:
+        """How many runs there are, as ``(workflow, status, count)``."""
         ...
 
-    def count_runs(self, statuses: Sequence[str]) -> dict[str, int]:
-        """How many runs there are of each of these statuses."""
+    def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]: ...
+    def histories(self, run_ids: Sequence[str]) -> dict[str, list[HistoryRow]]:
+        """The histories of several runs, by id, in one look."""
+        ...
+
+    def last(self, run_id: str) -> HistoryRow | None:
+        """The newest history row: where an ended run has its result."""
         ...
 
     def inbox(self, run_id: str) -> list[InboxRow]: ...
     def tasks(self, run_id: str) -> list[TaskRow]: ...
     def workers(self) -> list[WorkerRow]: ...
+    def health(self) -> Health:
+        """What is late, what nobody holds, how large the database is."""
+        ...
+
+    def holdings(self) -> dict[str, tuple[int, int]]:
+        """How many runs and tasks each worker holds, as ``{worker: (runs, tasks)}``; who holds none is not in it."""
+        ...
 
     # -- workers and leases
     def register(self, worker: str, host: str, pid: int, can: Capability, lease: float) -> None: ...
@@ -136,10 +153,17 @@ class Store(Protocol):
         ...
 
     def claim_next(
-        self, worker: str, queue: str, priority: int, can: Capability, known: Callable[[str], int]
+        self,
+        worker: str,
+        queue: str,
+        priority: int,
+        can: Capability,
+        known: Callable[[str], int],
+        fresh: bool = False,
     ) -> Claimed | None:
         """Take the run of this queue and priority that is due first (SKIP LOCKED).
 
+        ``fresh``: rather the first of those that have not begun yet, if there is one.
         ``known`` is asked, with the id of the run that was taken, how many of its events the cache has. A claim whose
         answer was lost is not repeated (``StoreUnavailable``); what was taken is then found with ``held``.
         """
@@ -161,7 +185,12 @@ class Store(Protocol):
         """For the holder: forget the ping, then read the inbox. None when the run is not held any more."""
         ...
 
-    def append(self, append: Append) -> Appended: ...
+    def append(self, append: Append) -> Appended:
+        """Write an append whole, durably, or leave it.
+
+        :raises KeyTaken: a run that it starts has the key of another; nothing is written.
+        """
+        ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction on a connection of the engine's own pool, at the isolation level that it has.
@@ -258,6 +287,30 @@ class Store(Protocol):
 
         An answer that was lost on its way may come back as False, but for a change that starts runs.
         """
+        ...
+
+    # -- retention
+    def trees(self, wanted: Prunable, after: str | None, limit: int) -> list[Tree]:
+        """Trees with such roots, by the ids of these, from the first one after ``after``; as they are just now.
+
+        Whole, and whether or not all of a tree has ended. A look, which takes nothing.
+        """
+        ...
+
+    def records(self, run_ids: Sequence[str]) -> list[Record]:
+        """The runs of these ids that are there, with their histories, in order of their ids."""
+        ...
+
+    def prune(self, trees: Sequence[Tree]) -> frozenset[str]:
+        """Delete trees that are still as they were seen; the roots of those that went.
+
+        One that somebody has opened since, or is at now (SKIP LOCKED), stays, all of it. What was started by a tick of
+        a schedule stays on the list of its ticks.
+        """
+        ...
+
+    def reclaim(self, step: int) -> bool:
+        """One step, numbered from 0, of making room of what was deleted; whether there is another one."""
         ...
 
     # -- the sweep

@@ -38,14 +38,20 @@ def claim(database: Database, worker: str, run_id: str, can: Capability, known: 
 
 
 def claim_next(
-    database: Database, worker: str, queue: str, priority: int, can: Capability, known: Callable[[str], int]
+    database: Database,
+    worker: str,
+    queue: str,
+    priority: int,
+    can: Capability,
+    known: Callable[[str], int],
+    fresh: bool = False,
 ) -> Claimed | None:
     """Take the first due run of a queue and priority, passing over those that others are taking."""
 
     def attempt(_: bool) -> Claimed | None:
         with database.autocommit() as statements:
             rows = statements.rows(
-                _CLAIM_NEXT,
+                _CLAIM_FRESH if fresh else _CLAIM_NEXT,
                 worker=worker,
                 queue=queue,
                 priority=priority,
@@ -155,15 +161,18 @@ _CLAIM = _TAKE.replace("#free#", "worker IS NULL AND due_at <= {now}")
 # When the answer to a claim was lost: ours now, or it may be ours already. Should another thread of this worker hold
 # it, that one is fenced off by the new epoch.
 _CLAIM_AGAIN = _TAKE.replace("#free#", "(worker IS NULL AND due_at <= {now} OR worker = :worker)")
-_CLAIM_NEXT = _TAKE.replace(
-    "id = :run_id",
-    f"""id = (
+_FIRST = f"""(
         SELECT id FROM squidmesh_runs
-        WHERE queue = :queue AND priority = :priority AND due_at IS NOT NULL AND worker IS NULL AND due_at <= {{now}}
-            AND {CODE} {{in:codes}}
-        ORDER BY due_at LIMIT 1 {{lock}}
-    )""",
-).replace("#free#", "worker IS NULL AND due_at <= {now}")
+        WHERE #which# queue = :queue AND priority = :priority AND due_at IS NOT NULL AND worker IS NULL
+            AND due_at <= {{now}} AND {CODE} {{in:codes}}
+        ORDER BY #order# LIMIT 1 {{lock}}
+    )"""
+_FIRST_DUE = _FIRST.replace("#which# ", "").replace("#order#", "due_at")
+# In the order of an index of its own, which that of all that is due does not have: what waits is not passed over.
+_FIRST_FRESH = _FIRST.replace("#which#", "status = 'pending' AND").replace("#order#", "due_at, id")
+_TAKE_ONE = _TAKE.replace("#free#", "worker IS NULL AND due_at <= {now}")
+_CLAIM_NEXT = _TAKE_ONE.replace(":run_id", _FIRST_DUE)
+_CLAIM_FRESH = _TAKE_ONE.replace(":run_id", f"COALESCE({_FIRST_FRESH}, {_FIRST_DUE})")
 _EVERYTHING = """
 SELECT 0, seq, {text:events}, 0 FROM squidmesh_history WHERE run_id = :run_id AND seq > :known
 UNION ALL

@@ -16,8 +16,8 @@ from squidmesh.errors import NotMigrated
 from squidmesh.store.database import away
 from squidmesh.store.tables import metadata
 
-REVISION: Final = "0001"  # the newest, which this code needs
-OLDER: Final[tuple[str, ...]] = ()  # those that can be brought up to it
+REVISION: Final = "0004"  # the newest, which this code needs
+OLDER: Final[tuple[str, ...]] = ("0001", "0002", "0003")  # those that can be brought up to it
 VERSION_TABLE: Final = "squidmesh_version"
 
 _LOCK: Final = 0x5_9D1D_4E54  # the advisory lock under which PostgreSQL migrates

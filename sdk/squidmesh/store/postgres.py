@@ -6,7 +6,6 @@ changes. Locks are taken in one order everywhere: tasks, joins, run, inbox; seve
 
 from __future__ import annotations
 
-import json
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,17 +18,21 @@ from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, RootTransaction
 
-from squidmesh.ports import Append, Appended, NewRun, Outcome, Reported
+from squidmesh.ports import Append, Appended, KeyTaken, NewRun, Outcome, Reported
 from squidmesh.store.database import Database, Statements
 from squidmesh.store.dialect import spoken
-from squidmesh.store.ending import may_have_more
+from squidmesh.store.ending import has_beside, may_have_more
 from squidmesh.store.postgres_append import (
     CHANGE,
     LOCK_JOINS,
+    LOCK_OLDER,
     LOCK_RUN,
     LOCK_TASKS,
+    NEW_RUNS,
+    NEW_VALUES,
     PLAIN,
     PLAIN_ONE,
+    run_parameters,
     whole,
     whole_parameters,
 )
@@ -115,22 +118,7 @@ class Postgres:
     # ------------------------------------------------------------------------------------------------- starting
 
     def start(self, statements: Statements, runs: Sequence[NewRun]) -> list[str]:
-        rows = statements.rows(
-            _START,
-            ids=[r.run_id for r in runs],
-            workflows=[r.workflow for r in runs],
-            versions=[r.version for r in runs],
-            keys=[r.key for r in runs],
-            queues=[r.queue for r in runs],
-            priorities=[r.priority for r in runs],
-            attributes=[None if r.attributes is None else json.dumps(dict(r.attributes)) for r in runs],
-            parents=[r.parent for r in runs],
-            created=[r.created_at for r in runs],
-            dues=[r.due_at for r in runs],
-            deadlines=[r.deadline for r in runs],
-            events=[r.events for r in runs],
-            counts=[r.count for r in runs],
-        )
+        rows = statements.rows(_START, **run_parameters(runs))
         inserted = {row[0] for row in rows}
         return [r.run_id for r in runs if r.run_id in inserted]
 
@@ -154,7 +142,7 @@ class Postgres:
 
     def _alone(self, database: Database, append: Append) -> Appended | None:
         try:
-            if not (_ends(append) and may_have_more(append)):
+            if not (_ends(append) and has_beside(append)):
                 with database.autocommit() as statements:
                     written = _one(statements, append)
                 if written or not _ends(append):
@@ -164,7 +152,11 @@ class Postgres:
                 if ended is None:
                     raise _Refused
             return ended
-        except (UniqueViolation, _Refused):  # somebody has written at that place: nothing of this holds
+        except UniqueViolation as taken:
+            if taken.diag.constraint_name == _BY_KEY:
+                raise KeyTaken from taken
+            return None  # somebody has written at that place: nothing of this holds
+        except _Refused:
             return None
 
     # ------------------------------------------------------------------------------------------------ reporting
@@ -229,6 +221,9 @@ class Postgres:
             statements.change("DELETE FROM squidmesh_joins WHERE run_id = :run_id", run_id=append.run_id)
         elif append.joins:
             statements.rows(LOCK_JOINS, run_id=append.run_id, positions=[join.position for join in append.joins])
+        if append.letters:
+            receivers = [letter.run_id for letter in append.letters]
+            statements.rows(LOCK_OLDER, run_id=append.run_id, receivers=receivers)
         return bool(statements.rows(LOCK_RUN, run_id=append.run_id, worker=append.worker, epoch=append.epoch))
 
     def append(self, statements: Statements, append: Append, *, leased: bool = False) -> Appended | None:
@@ -248,6 +243,9 @@ def _member(value: Any) -> str:
             return str(value)
         case _:
             return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_BY_KEY = "squidmesh_runs_key"
 
 
 class _Refused(Exception):
@@ -310,6 +308,7 @@ def _changing(statements: Statements, which: list[int], appends: Sequence[Append
         reasons=[c.reason for c in changes],
         codes=[c.code for c in changes],
         rollbacks=[c.rollback for c in changes],
+        orphans=[c.orphans for c in changes],
         releases=[c.release or c.ended_at is not None for c in changes],
         dues=[c.due_at for c in changes],
         ends=[c.ended_at for c in changes],
@@ -317,21 +316,10 @@ def _changing(statements: Statements, which: list[int], appends: Sequence[Append
     return {n: Appended(accepted=True, pinged=pinged) for n, pinged in rows}
 
 
-_START = """
+_START = f"""
 WITH a AS (
-    SELECT * FROM unnest(
-        :ids::uuid[], :workflows::text[], :versions::int[], :keys::text[], :queues::text[], :priorities::int[],
-        :attributes::text[], :parents::uuid[], :created::bigint[], :dues::bigint[], :deadlines::bigint[],
-        :events::text[], :counts::int[]
-    ) AS a(id, workflow, version, key, queue, priority, attributes, parent, created_at, due_at, deadline, events, n)
-), r AS (
-    INSERT INTO squidmesh_runs (
-        id, workflow, version, key, status, queue, priority, attributes, parent, created_at, due_at, deadline,
-        epoch, length
-    )
-    SELECT id, workflow, version, key, 'pending', queue, priority, attributes::json, parent, created_at, due_at,
-        deadline, 0, n
-    FROM a
+    SELECT * FROM {NEW_VALUES}
+), r AS ({NEW_RUNS.replace("#source#", "a")}
     ON CONFLICT DO NOTHING
     RETURNING id
 ), h AS (

@@ -8,9 +8,11 @@ write only what follows from it.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any, Final
 
-from squidmesh.ports import Append
+from squidmesh.ports import Append, Letter, NewRun
 
 PLAIN_ONE: Final = """
 WITH h AS (
@@ -45,13 +47,15 @@ CHANGE: Final = """
 WITH a AS MATERIALIZED (
     SELECT * FROM unnest(
         :n::int[], :runs::uuid[], :workers::text[], :epochs::int[], :seqs::int[], :counts::int[], :events::text[],
-        :statuses::text[], :reasons::text[], :codes::text[], :rollbacks::text[], :releases::bool[], :dues::bigint[],
-        :ends::bigint[]
-    ) AS a(n, run_id, worker, epoch, seq, count, events, status, reason, code, rollback, release, due_at, ended_at)
+        :statuses::text[], :reasons::text[], :codes::text[], :rollbacks::text[], :orphans::int[], :releases::bool[],
+        :dues::bigint[], :ends::bigint[]
+    ) AS a(
+        n, run_id, worker, epoch, seq, count, events, status, reason, code, rollback, orphans, release, due_at, ended_at
+    )
 ), u AS (
     UPDATE squidmesh_runs AS r
     SET status = a.status, reason = a.reason, code = a.code, ended_at = a.ended_at, length = a.seq + a.count - 1,
-        rollback = COALESCE(a.rollback, r.rollback),
+        rollback = COALESCE(a.rollback, r.rollback), orphans = COALESCE(a.orphans, r.orphans),
         worker = CASE WHEN a.release THEN NULL ELSE r.worker END,
         due_at = CASE WHEN a.ended_at IS NOT NULL THEN NULL
             WHEN a.release THEN COALESCE(r.due_at, a.due_at) ELSE r.due_at END
@@ -108,7 +112,7 @@ _HELD = """f AS MATERIALIZED (
 _CHANGED = """f AS (
     UPDATE squidmesh_runs AS r
     SET status = :status::text, reason = :reason::text, code = :code::text, length = :length::int,
-        rollback = COALESCE(:rollback::text, r.rollback)#more#
+        rollback = COALESCE(:rollback::text, r.rollback), orphans = COALESCE(:orphans::int, r.orphans)#more#
     WHERE #fence#
     RETURNING r.id, (#pinged#)#down# AS pinged
 )"""
@@ -127,6 +131,16 @@ _ENDED_AT_LAST = (
     ended_at = CASE WHEN {_ARRIVED} THEN NULL ELSE :ended_at::bigint END""",
     "r.ended_at IS NULL",
 )
+
+_CHAINED = ", chain = :chain::uuid, key = NULL"  # its key is the successor's
+
+# Rows of runs are locked in the order of their ids: what is older than this one's, before it.
+_OLDER = """k AS MATERIALIZED (
+    SELECT id FROM squidmesh_runs WHERE id = ANY(:receivers::uuid[]) AND id < :run_id::uuid
+    ORDER BY id FOR NO KEY UPDATE
+), """
+_AFTER_OLDER = """
+        AND (SELECT count(*) FROM k) >= 0"""
 
 _ANY_DOWN = "EXISTS (SELECT FROM s WHERE s.down)"
 
@@ -162,6 +176,56 @@ _JOINS = """, j AS (
 )"""
 
 
+NEW_RUNS: Final = """
+    INSERT INTO squidmesh_runs (
+        id, workflow, version, key, status, queue, priority, attributes, parent, created_at, due_at, deadline,
+        epoch, length, chain
+    )
+    SELECT a.id, a.workflow, a.version, a.key, 'pending', a.queue, a.priority, a.attributes::json, a.parent,
+        a.created_at, a.due_at, a.deadline, 0, a.n, a.chain
+    FROM #source#"""
+NEW_VALUES: Final = """unnest(
+        :ids::uuid[], :workflows::text[], :versions::int[], :keys::text[], :run_queues::text[],
+        :run_priorities::int[], :attributes::text[], :parents::uuid[], :created::bigint[], :run_dues::bigint[],
+        :deadlines::bigint[], :firsts::text[], :counts::int[], :chains::uuid[]
+    ) AS a(
+        id, workflow, version, key, queue, priority, attributes, parent, created_at, due_at, deadline, events, n, chain
+    )"""
+
+_RUNS = f""", nr AS ({NEW_RUNS.replace("#source#", f"f, {NEW_VALUES}")}
+), nh AS (
+    INSERT INTO squidmesh_history (run_id, seq, epoch, events)
+    SELECT a.id, 1, 0, a.events::json FROM f, unnest(:ids::uuid[], :firsts::text[]) AS a(id, events)
+)"""
+
+_MET = """, sr AS (
+    UPDATE squidmesh_schedule_runs AS s SET run_id = (:ids::uuid[])[1] FROM f WHERE s.run_id = f.id
+)"""
+
+_LETTERS = """, m AS MATERIALIZED (
+    SELECT m.* FROM f, unnest(
+        :receivers::uuid[], :letter_kinds::text[], :letter_keys::text[], :letters::text[], :opens::text[]
+    ) AS m(run_id, kind, key, events, opens)
+), mp AS (
+    UPDATE squidmesh_runs AS o
+    SET due_at = CASE WHEN o.due_at IS NULL OR o.due_at > {now} THEN {now} ELSE o.due_at END,
+        status = CASE WHEN o.ended_at IS NULL OR m.opens = '' THEN o.status ELSE m.opens END,
+        reason = CASE WHEN o.ended_at IS NULL THEN o.reason END,
+        ended_at = NULL
+    FROM m
+    WHERE o.id = m.run_id AND (o.ended_at IS NULL OR m.opens IS NOT NULL)
+        AND o.id IN (SELECT id FROM squidmesh_runs WHERE id IN (SELECT run_id FROM m) ORDER BY id FOR NO KEY UPDATE)
+    RETURNING o.id
+), mi AS (
+    INSERT INTO squidmesh_inbox (run_id, kind, key, events, at)
+    SELECT m.run_id, m.kind, m.key, m.events::json, {now} FROM m JOIN mp ON mp.id = m.run_id
+    ON CONFLICT DO NOTHING
+)"""
+
+
+LOCK_OLDER: Final = """
+SELECT 1 FROM squidmesh_runs WHERE id = ANY(:receivers::uuid[]) AND id < :run_id::uuid ORDER BY id FOR NO KEY UPDATE
+"""
 LOCK_TASKS: Final = "SELECT 1 FROM squidmesh_tasks WHERE run_id = :run_id::uuid ORDER BY position FOR UPDATE"
 LOCK_JOINS: Final = """
 SELECT 1 FROM squidmesh_joins WHERE run_id = :run_id::uuid AND position = ANY(:positions::text[])
@@ -185,12 +249,16 @@ def whole(append: Append, *, final: bool = False, leased: bool = False) -> str:
         due = f"CASE WHEN {_ANY_DOWN} THEN {{now}} END, "
     parts = [
         "WITH ",
+        _OLDER if append.letters else "",
         _DOWN if append.joins else "",
         _fenced(append, final, leased).replace("#down#", down).replace("#due#", due),
         _HISTORY if append.count else "",
         _TAKEN if append.taken else "",
         _TASKS if append.tasks else "",
         _JOINS if append.joins else "",
+        _RUNS if append.runs else "",
+        _MET if append.change is not None and append.change.chain is not None and append.runs else "",
+        _LETTERS if append.letters else "",
         "\nSELECT pinged FROM f",
     ]
     return "".join(parts)
@@ -199,19 +267,22 @@ def whole(append: Append, *, final: bool = False, leased: bool = False) -> str:
 def _fenced(append: Append, final: bool, leased: bool) -> str:
     change = append.change
     fence = _HELD_BY + ("" if leased else _LEASED) + (_AFTER_JOINS if append.joins else "")
+    fence += _AFTER_OLDER if append.letters else ""
     if change is None:
         return _HELD.replace("#fence#", fence)
     ends = change.ended_at is not None
     more, pinged = (_ENDED_AT_LAST if final else _ENDED) if ends else _RELEASED if change.release else _KEPT
     if ends and not final:
         fence += _NOTHING_LEFT
+    if change.chain is not None:
+        more += _CHAINED
     return _CHANGED.replace("#fence#", fence).replace("#more#", more).replace("#pinged#", pinged)
 
 
 def whole_parameters(append: Append) -> dict[str, Any]:
     """Everything that any form of ``whole`` may name."""
     change, tasks = append.change, append.tasks
-    return {
+    given = {
         "run_id": append.run_id,
         "worker": append.worker,
         "epoch": append.epoch,
@@ -222,6 +293,8 @@ def whole_parameters(append: Append) -> dict[str, Any]:
         "reason": change.reason if change else None,
         "code": change.code if change else None,
         "rollback": change.rollback if change else None,
+        "chain": change.chain if change else None,
+        "orphans": change.orphans if change else None,
         "due_at": change.due_at if change else None,
         "ended_at": change.ended_at if change else None,
         "taken": list(append.taken),
@@ -237,4 +310,38 @@ def whole_parameters(append: Append) -> dict[str, Any]:
         "task_joins": [t.join_position for t in tasks],
         "specs": [t.spec for t in tasks],
         "scheduled": [t.scheduled_seq for t in tasks],
+    }
+    if append.letters:
+        given |= letter_parameters(append.letters)
+    if append.runs:
+        given |= run_parameters(append.runs)
+    return given
+
+
+def letter_parameters(letters: Sequence[Letter]) -> dict[str, Any]:
+    return {
+        "receivers": [letter.run_id for letter in letters],
+        "letter_kinds": [letter.kind for letter in letters],
+        "letter_keys": [letter.key for letter in letters],
+        "letters": [letter.events for letter in letters],
+        "opens": [letter.opens for letter in letters],
+    }
+
+
+def run_parameters(runs: Sequence[NewRun]) -> dict[str, Any]:
+    return {
+        "ids": [r.run_id for r in runs],
+        "workflows": [r.workflow for r in runs],
+        "versions": [r.version for r in runs],
+        "keys": [r.key for r in runs],
+        "run_queues": [r.queue for r in runs],
+        "run_priorities": [r.priority for r in runs],
+        "attributes": [None if r.attributes is None else json.dumps(dict(r.attributes)) for r in runs],
+        "parents": [r.parent for r in runs],
+        "created": [r.created_at for r in runs],
+        "run_dues": [r.due_at for r in runs],
+        "deadlines": [r.deadline for r in runs],
+        "firsts": [r.events for r in runs],
+        "counts": [r.count for r in runs],
+        "chains": [r.chain for r in runs],
     }

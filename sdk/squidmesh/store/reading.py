@@ -5,11 +5,10 @@ The rule of this file: nothing is changed. Each question is one statement.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from squidmesh.ports import Capability, Due, HistoryRow, InboxRow, RunFilter, RunRow, TaskRow, WorkerRow
+from squidmesh.ports import Capability, Due, HistoryRow, InboxRow, RunRow, TaskRow, WorkerRow
 from squidmesh.store import schedules
 from squidmesh.store.database import Database
 from squidmesh.store.rows import (
@@ -23,6 +22,7 @@ from squidmesh.store.rows import (
     history_row,
     inbox_row,
     known_id,
+    known_ids,
     run_row,
     task_row,
     worker_row,
@@ -45,59 +45,9 @@ def run_by_key(database: Database, key: str, workflow: str | None, connection: A
     return run_row(rows[0]) if rows else None
 
 
-def runs(database: Database, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
-    conditions: list[str] = []
-    parameters: dict[str, Any] = {"limit": limit}
-
-    def narrow(condition: str, name: str, value: Any) -> None:
-        if value is not None:
-            conditions.append(condition)
-            parameters[name] = value
-
-    def one_of(column: str, values: Sequence[str] | None) -> None:
-        if values is not None:
-            narrow(f"{column} {{in:{column}}}", column, database.dialect.listed(values))
-
-    one_of("status", wanted.status)
-    one_of("reason", wanted.reason)
-    one_of("rollback", wanted.rollback)
-    one_of("workflow", wanted.workflow)
-    narrow("version = :version", "version", wanted.version)
-    narrow("key = :key", "key", wanted.key)
-    narrow("created_at >= :created_after", "created_after", wanted.created_after)
-    narrow("created_at < :created_before", "created_before", wanted.created_before)
-    narrow("ended_at >= :ended_after", "ended_after", wanted.ended_after)
-    narrow("ended_at < :ended_before", "ended_before", wanted.ended_before)
-    for name, column, operator, value in (
-        ("parent", "parent", "=", wanted.parent),
-        ("before", "id", "<", before),
-    ):
-        if value is not None:
-            plain = known_id(value)
-            if plain is None:
-                return []
-            narrow(f"{column} {operator} :{name}", name, plain)
-    if wanted.attributes:
-        narrow(_ATTRIBUTES[database.dialect.name], "attributes", json.dumps(dict(wanted.attributes)))
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    found = database.read(f"SELECT {RUN} FROM squidmesh_runs AS r {where}ORDER BY id DESC LIMIT :limit", **parameters)
-    return [run_row(row) for row in found]
-
-
-# A run has the attributes when each one asked for is there with an equal value.
-_ATTRIBUTES = {
-    "postgresql": """NOT EXISTS (
-        SELECT FROM json_each(:attributes::json) AS w
-        WHERE (r.attributes -> w.key)::jsonb IS DISTINCT FROM w.value::jsonb
-    )""",
-    "sqlite": """NOT EXISTS (
-        SELECT 1 FROM json_each(:attributes) AS w WHERE NOT EXISTS (
-            SELECT 1 FROM json_each(r.attributes) AS a
-            WHERE a.key = w.key AND a.value IS w.value
-                AND replace(a.type, 'real', 'integer') = replace(w.type, 'real', 'integer')
-        )
-    )""",
-}
+def newest(database: Database, chain: str) -> RunRow | None:
+    rows = database.read(f"SELECT {RUN} FROM squidmesh_runs WHERE chain = :chain ORDER BY id DESC LIMIT 1", chain=chain)
+    return run_row(rows[0]) if rows else None
 
 
 def history(database: Database, run_id: str, after: int, connection: Any) -> list[HistoryRow]:
@@ -113,14 +63,15 @@ def history(database: Database, run_id: str, after: int, connection: Any) -> lis
     return [history_row(row) for row in rows]
 
 
-def count_runs(database: Database, statuses: Sequence[str]) -> dict[str, int]:
-    """By the index on status: of those that are not asked for, none is looked at."""
+def histories(database: Database, run_ids: Sequence[str]) -> dict[str, list[HistoryRow]]:
+    found: dict[str, list[HistoryRow]] = {}
     rows = database.read(
-        "SELECT status, count(*) FROM squidmesh_runs WHERE status {in:status} GROUP BY status",
-        status=database.dialect.listed(statuses),
+        f"SELECT {HISTORY} FROM squidmesh_history WHERE run_id {{in:run_ids:uuid}} ORDER BY run_id, seq",
+        run_ids=database.dialect.listed(known_ids(run_ids)),
     )
-    found = dict(rows)
-    return {status: found.get(status, 0) for status in statuses}
+    for row in map(history_row, rows):
+        found.setdefault(row.run_id, []).append(row)
+    return found
 
 
 def last(database: Database, run_id: str) -> HistoryRow | None:
@@ -163,6 +114,16 @@ def tasks_of(database: Database, worker: str) -> list[TaskRow]:
 def workers(database: Database) -> list[WorkerRow]:
     rows = database.read(f"SELECT {WORKER} FROM squidmesh_workers ORDER BY started_at, id")
     return [worker_row(row) for row in rows]
+
+
+def holdings(database: Database) -> dict[str, tuple[int, int]]:
+    rows = database.read(
+        "SELECT worker, sum(run), sum(task) FROM ("
+        "SELECT worker, 1 AS run, 0 AS task FROM squidmesh_runs WHERE worker > '' UNION ALL "
+        "SELECT worker, 0, 1 FROM squidmesh_tasks WHERE worker > ''"
+        ") AS h GROUP BY worker"
+    )
+    return {worker: (int(runs), int(tasks)) for worker, runs, tasks in rows}
 
 
 def expired(database: Database, limit: int) -> list[str]:

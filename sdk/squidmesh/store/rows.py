@@ -14,7 +14,7 @@ from squidmesh.ports import Capability, HistoryRow, InboxRow, RunRow, ScheduleRo
 
 RUN = (
     "{text:id}, workflow, version, key, status, reason, queue, priority, {text:attributes}, {text:parent}, "
-    "created_at, ended_at, deadline, due_at, worker, epoch, length, code, rollback"
+    "created_at, ended_at, deadline, due_at, worker, epoch, length, code, rollback, {text:chain}, orphans"
 )
 TASK = (
     "{text:run_id}, position, step, queue, priority, due_at, worker, number, lost, max_lost, join_position, "
@@ -32,7 +32,7 @@ WORKER = "id, host, pid, {text:queues}, {text:code}, started_at, expires_at"
 
 def run_row(row: Any) -> RunRow:
     (run_id, workflow, version, key, status, reason, queue, priority, attributes, parent, *rest) = row
-    created_at, ended_at, deadline, due_at, worker, epoch, length, code, rollback = rest
+    created_at, ended_at, deadline, due_at, worker, epoch, length, code, rollback, chain, orphans = rest
     return RunRow(
         run_id=run_id,
         workflow=workflow,
@@ -53,6 +53,8 @@ def run_row(row: Any) -> RunRow:
         length=length,
         code=code,
         rollback=rollback,
+        chain=chain,
+        orphans=orphans or 0,
     )
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RootTransaction
 
-from squidmesh.ports import Append, Appended, NewRun, Outcome, Reported, RunChange
+from squidmesh.ports import Append, Appended, KeyTaken, Letter, NewRun, Outcome, Reported, RunChange
 from squidmesh.store.database import Database, Statements
 from squidmesh.store.dialect import spoken
-from squidmesh.store.ending import may_have_more
+from squidmesh.store.ending import has_beside
 
 BUSY_TIMEOUT = 5_000  # milliseconds to wait for another process's transaction
 _TRANSIENT = {
@@ -65,6 +65,8 @@ class Sqlite:
     def prepare(self, driver: Any) -> None:
         driver.isolation_level = None
         driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+        if driver.execute("PRAGMA page_count").fetchone() == (0,):  # a new file; later it would take the write lock
+            driver.execute("PRAGMA auto_vacuum = INCREMENTAL")  # its free pages can be given back
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             driver.execute(f"PRAGMA {pragma}")
 
@@ -83,26 +85,7 @@ class Sqlite:
     # ------------------------------------------------------------------------------------------------- starting
 
     def start(self, statements: Statements, runs: Sequence[NewRun]) -> list[str]:
-        inserted = []
-        for run in runs:
-            row = {
-                "id": run.run_id,
-                "workflow": run.workflow,
-                "version": run.version,
-                "key": run.key,
-                "queue": run.queue,
-                "priority": run.priority,
-                "attributes": None if run.attributes is None else json.dumps(dict(run.attributes)),
-                "parent": run.parent,
-                "created_at": run.created_at,
-                "due_at": run.due_at,
-                "deadline": run.deadline,
-                "length": run.count,
-            }
-            if statements.change(_START, **row):
-                statements.change(_HISTORY, run_id=run.run_id, seq=1, epoch=0, events=run.events)
-                inserted.append(run.run_id)
-        return inserted
+        return [run.run_id for run in runs if _start(statements, run)]
 
     # ------------------------------------------------------------------------------------------------ appending
 
@@ -185,7 +168,48 @@ def _settle(statements: Statements, worker: str, outcome: Outcome) -> bool:
     return bool(statements.change(_BACK, due_at=outcome.retry_at, **fence))
 
 
+def _start(statements: Statements, run: NewRun) -> bool:
+    row = {
+        "id": run.run_id,
+        "workflow": run.workflow,
+        "version": run.version,
+        "key": run.key,
+        "queue": run.queue,
+        "priority": run.priority,
+        "attributes": None if run.attributes is None else json.dumps(dict(run.attributes)),
+        "parent": run.parent,
+        "created_at": run.created_at,
+        "due_at": run.due_at,
+        "deadline": run.deadline,
+        "length": run.count,
+        "chain": run.chain,
+    }
+    if not statements.change(_START, **row):
+        return False
+    statements.change(_HISTORY, run_id=run.run_id, seq=1, epoch=0, events=run.events)
+    return True
+
+
 def _append(statements: Statements, append: Append) -> Appended | None:
+    wrote = _written(statements, append)
+    if wrote is not None:
+        for run in append.runs:
+            if not _start(statements, run):
+                raise KeyTaken
+        if append.runs and append.change is not None and append.change.chain is not None:
+            statements.change(_MET, run_id=append.run_id, successor=append.runs[0].run_id)
+        for letter in append.letters:
+            _deliver(statements, letter)
+    return wrote
+
+
+def _deliver(statements: Statements, letter: Letter) -> None:
+    pinged = _PING if letter.opens is None else _OPEN
+    if statements.change(pinged, run_id=letter.run_id, opens=letter.opens):
+        statements.change(_POST, run_id=letter.run_id, kind=letter.kind, key=letter.key, events=letter.events)
+
+
+def _written(statements: Statements, append: Append) -> Appended | None:
     held = statements.rows(_FENCE, run_id=append.run_id, worker=append.worker, epoch=append.epoch)
     if not held:
         return None
@@ -196,7 +220,7 @@ def _append(statements: Statements, append: Append) -> Appended | None:
     change = append.change
     if change is not None and change.ended_at is not None:
         return Appended(accepted=True, pinged=_end(statements, append, change))
-    down = _change_rest(statements, append) if may_have_more(append) else False
+    down = _change_rest(statements, append) if has_beside(append) else False
     if change is not None:
         _change(statements, append, change, due_at if due_at is not None or not down else statements.now)
     return Appended(accepted=True, pinged=due_at is not None or down)
@@ -211,6 +235,7 @@ def _change(statements: Statements, append: Append, change: RunChange, arrived: 
         reason=change.reason,
         code=change.code,
         rollback=change.rollback,
+        orphans=change.orphans,
         length=append.seq + append.count - 1,
         worker=None if change.release else append.worker,
         due_at=due_at,
@@ -230,8 +255,10 @@ def _end(statements: Statements, append: Append, change: RunChange) -> bool:
         reason=change.reason,
         code=change.code,
         rollback=change.rollback,
+        orphans=change.orphans,
         length=append.seq + append.count - 1,
         ended_at=change.ended_at,
+        chain=change.chain,
     )
     return rows[0][0] is None
 
@@ -266,10 +293,10 @@ _WRITE_NOTHING = "UPDATE squidmesh_runs SET id = id WHERE 0"
 _START = """
 INSERT INTO squidmesh_runs (
     id, workflow, version, key, status, queue, priority, attributes, parent, created_at, due_at, deadline, epoch,
-    length
+    length, chain
 ) VALUES (
     :id, :workflow, :version, :key, 'pending', :queue, :priority, :attributes, :parent, :created_at, :due_at,
-    :deadline, 0, :length
+    :deadline, 0, :length, :chain
 ) ON CONFLICT DO NOTHING
 """
 _HISTORY = """
@@ -282,19 +309,23 @@ WHERE r.id = :run_id AND r.worker = :worker AND r.epoch = :epoch AND w.expires_a
 """
 _CHANGE = """
 UPDATE squidmesh_runs
-SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback),
+    orphans = COALESCE(:orphans, orphans), length = :length,
     worker = :worker, due_at = :due_at, ended_at = NULL
 WHERE id = :run_id
 """
 _ARRIVED = "EXISTS (SELECT 1 FROM squidmesh_inbox AS i WHERE i.run_id = :run_id)"
 _END = f"""
 UPDATE squidmesh_runs
-SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback), length = :length,
+SET status = :status, reason = :reason, code = :code, rollback = COALESCE(:rollback, rollback),
+    orphans = COALESCE(:orphans, orphans), length = :length,
     worker = NULL, due_at = CASE WHEN {_ARRIVED} THEN {{now}} END,
-    ended_at = CASE WHEN {_ARRIVED} THEN NULL ELSE :ended_at END
+    ended_at = CASE WHEN {_ARRIVED} THEN NULL ELSE :ended_at END,
+    chain = COALESCE(:chain, chain), key = CASE WHEN :chain IS NULL THEN key END
 WHERE id = :run_id
 RETURNING ended_at
 """  # not `ended_at IS NULL`: beside a column that is NOT NULL, SQLite 3.40 takes that for false
+_MET = "UPDATE squidmesh_schedule_runs SET run_id = :successor WHERE run_id = :run_id"
 _TAKE = "DELETE FROM squidmesh_inbox WHERE run_id = :run_id AND id IN (SELECT value FROM json_each(:taken))"
 _TASK = """
 INSERT INTO squidmesh_tasks (
@@ -324,6 +355,10 @@ WHERE run_id = :run_id AND position = :position AND worker = :worker AND number 
 _LAND = """
 INSERT INTO squidmesh_inbox (run_id, kind, events, at) VALUES (:run_id, :kind, :events, {now})
 """
+_POST = """
+INSERT INTO squidmesh_inbox (run_id, kind, key, events, at) VALUES (:run_id, :kind, :key, :events, {now})
+ON CONFLICT DO NOTHING
+"""
 _COUNT_DOWN = """
 UPDATE squidmesh_joins SET remaining = remaining - :count WHERE run_id = :run_id AND position = :position
 RETURNING remaining <= wake_at
@@ -331,4 +366,11 @@ RETURNING remaining <= wake_at
 _PING = """
 UPDATE squidmesh_runs SET due_at = CASE WHEN due_at IS NULL OR due_at > {now} THEN {now} ELSE due_at END
 WHERE id = :run_id AND ended_at IS NULL
+"""
+_OPEN = """
+UPDATE squidmesh_runs
+SET due_at = CASE WHEN due_at IS NULL OR due_at > {now} THEN {now} ELSE due_at END,
+    status = CASE WHEN ended_at IS NULL OR :opens = '' THEN status ELSE :opens END,
+    reason = CASE WHEN ended_at IS NULL THEN reason END, ended_at = NULL
+WHERE id = :run_id
 """

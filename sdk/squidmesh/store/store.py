@@ -16,11 +16,14 @@ from squidmesh.ports import (
     Claimed,
     Clock,
     Due,
+    Health,
     HistoryRow,
     InboxRow,
     LostTasks,
     NewRun,
     Outcome,
+    Prunable,
+    Record,
     Reported,
     RunFilter,
     RunRow,
@@ -29,9 +32,22 @@ from squidmesh.ports import (
     TaskRow,
     TickRow,
     Transaction,
+    Tree,
     WorkerRow,
 )
-from squidmesh.store import holding, leases, messages, reading, schedules, tasks, transactions
+from squidmesh.store import (
+    health,
+    holding,
+    leases,
+    listing,
+    messages,
+    pruning,
+    reading,
+    reclaiming,
+    schedules,
+    tasks,
+    transactions,
+)
 from squidmesh.store.committer import Committer
 from squidmesh.store.database import Database
 
@@ -78,17 +94,23 @@ class SqlStore:
     def run_by_key(self, key: str, workflow: str | None = None, connection: Any = None) -> RunRow | None:
         return reading.run_by_key(self.database, key, workflow, connection)
 
+    def newest(self, chain: str) -> RunRow | None:
+        return reading.newest(self.database, chain)
+
     def runs(self, wanted: RunFilter, limit: int, before: str | None) -> list[RunRow]:
-        return reading.runs(self.database, wanted, limit, before)
+        return listing.runs(self.database, wanted, limit, before)
+
+    def counts(self, wanted: RunFilter) -> list[tuple[str, str, int]]:
+        return listing.counts(self.database, wanted)
 
     def history(self, run_id: str, after: int = 0, connection: Any = None) -> list[HistoryRow]:
         return reading.history(self.database, run_id, after, connection)
 
+    def histories(self, run_ids: Sequence[str]) -> dict[str, list[HistoryRow]]:
+        return reading.histories(self.database, run_ids)
+
     def last(self, run_id: str) -> HistoryRow | None:
         return reading.last(self.database, run_id)
-
-    def count_runs(self, statuses: Sequence[str]) -> dict[str, int]:
-        return reading.count_runs(self.database, statuses)
 
     def inbox(self, run_id: str) -> list[InboxRow]:
         return reading.inbox(self.database, run_id)
@@ -96,8 +118,14 @@ class SqlStore:
     def tasks(self, run_id: str) -> list[TaskRow]:
         return reading.tasks(self.database, run_id)
 
+    def holdings(self) -> dict[str, tuple[int, int]]:
+        return reading.holdings(self.database)
+
     def workers(self) -> list[WorkerRow]:
         return reading.workers(self.database)
+
+    def health(self) -> Health:
+        return health.health(self.database)
 
     # ------------------------------------------------------------------------------------- workers and leases
 
@@ -128,9 +156,15 @@ class SqlStore:
         return holding.claim(self.database, worker, run_id, can, known)
 
     def claim_next(
-        self, worker: str, queue: str, priority: int, can: Capability, known: Callable[[str], int]
+        self,
+        worker: str,
+        queue: str,
+        priority: int,
+        can: Capability,
+        known: Callable[[str], int],
+        fresh: bool = False,
     ) -> Claimed | None:
-        return holding.claim_next(self.database, worker, queue, priority, can, known)
+        return holding.claim_next(self.database, worker, queue, priority, can, known, fresh)
 
     def priorities(self, queue: str) -> list[int]:
         return reading.priorities(self.database, queue)
@@ -194,6 +228,20 @@ class SqlStore:
 
     def change_schedule(self, change: ScheduleChange, wait: bool = True) -> bool:
         return schedules.change(self.database, change, wait)
+
+    # ----------------------------------------------------------------------------------------------- retention
+
+    def trees(self, wanted: Prunable, after: str | None, limit: int) -> list[Tree]:
+        return pruning.trees(self.database, wanted, after, limit)
+
+    def records(self, run_ids: Sequence[str]) -> list[Record]:
+        return pruning.records(self.database, run_ids)
+
+    def prune(self, trees: Sequence[Tree]) -> frozenset[str]:
+        return pruning.prune(self.database, trees)
+
+    def reclaim(self, step: int) -> bool:
+        return reclaiming.reclaim(self.database, step)
 
     # -------------------------------------------------------------------------------- messages and the sweep
 

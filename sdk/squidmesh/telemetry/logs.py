@@ -83,7 +83,7 @@ def _told(event: Event) -> tuple[int, str]:
             return logging.WARNING, f"attempt {number} at position {position} {how}"
         case ev.StepInDoubt(failure=failure):
             return logging.ERROR, f"the step at position {position} is in doubt ({failure}): a person has to say"
-        case ev.RollbackStarted(number=number, cause=cause):
+        case ev.RollbackStarted(number=number, cause=cause) if number:
             return logging.WARNING, f"rollback {number} begins ({cause})"
         case ev.UndoFailed(entry=entry, number=number, failure=failure, retry_at=retry_at):
             then = "it is tried again" if retry_at is not None else "that is final"

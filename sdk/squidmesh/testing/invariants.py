@@ -2,8 +2,9 @@
 
     a completed step is in the chain · one outcome for each planned entry · undos begin newest first, one at a time,
     each in a rollback that planned it · attempts are numbered from 1 without a gap · no undo begins while a step of
-    its scope is being tried · clean is said only where everything was undone, never ran or was committed · after its
-    end a run only goes on because a person wants it to
+    its scope is being tried, or a child of it goes on · a run ends after its children · clean is said only where all
+    was undone, never ran or was committed · after its end a run only goes on because a person, or the rollback of
+    another run, wants it to
 
 The rule of this file: read from the events alone, one after the other; the first that cannot be is named, with what
 came before it.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from squidmesh.core import events as ev
+from squidmesh.core.applying import is_asked_for
 from squidmesh.core.chain import Chain, Rollback
 from squidmesh.core.effects import Trait, told
 from squidmesh.core.events import Event
@@ -21,8 +23,10 @@ from squidmesh.core.report import report
 from squidmesh.core.rollback import lost_race, outcome
 from squidmesh.errors import MeshError
 
-ENDS = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunUndone, ev.RunTerminated)
+ENDS = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunUndone, ev.RunTerminated, ev.RunContinued)
 REOPENS = (ev.RollbackStarted, ev.EntrySettled)
+LATE = (ev.ChildEnded, ev.RunJoined)
+"""What may be recorded of a run that is over, which stays so."""
 OWN = ("failure", "cancel", "operator", "parent")
 SHOWN = 12
 """Events before the one that cannot be, in the message."""
@@ -61,6 +65,7 @@ class _Look:
         self.tried: dict[str, int] = {}  # number of the latest attempt
         self.running: set[str] = set()
         self.ended: dict[str, Event] = {}  # how a step ended
+        self.children: dict[str, Event] = {}  # the latest of each
         self.undoing: str | None = None  # the entry whose undo is called
         self.number: dict[str, int] = {}  # of the latest call of its undo
         self.began: dict[int, list[str]] = {}  # entries whose undos have begun, by rollback
@@ -82,6 +87,8 @@ class _Look:
 
     def _after_the_end(self, event: Event) -> Iterator[str]:
         if isinstance(event, ENDS):
+            if not isinstance(event, ev.RunTerminated) and (out := self._children_out()):
+                yield f"{_told(event)}: the child at position {', '.join(out)} goes on"
             if self.over is not None:
                 yield f"{_told(event)}: the run had ended already ({_told(self.over)})"
             if self.chain.active and not isinstance(event, ev.RunTerminated):
@@ -89,10 +96,10 @@ class _Look:
             self.over = event
         elif isinstance(event, ev.RollbackEnded) and self.again:
             self.over, self.again = event, False
-        elif self.over is not None:
+        elif self.over is not None and not isinstance(event, LATE) and not is_asked_for(event):
             if not isinstance(event, REOPENS):
                 yield f"{_told(event)}: the run had ended ({_told(self.over)})"
-            elif event.actor is None:
+            elif event.actor is None and getattr(event, "asked_by", None) is None:
                 yield f"{_told(event)}: the run had ended, and no person wanted this"
             self.over, self.again = None, isinstance(event, ev.EntrySettled)
 
@@ -100,6 +107,14 @@ class _Look:
 
     def _step(self, event: Event) -> Iterator[str]:
         match event:
+            case ev.ChildStarted(position=at) | ev.StepDeferred(position=at):
+                if at in self.children:
+                    yield f"{_told(event)}: it has a child already"
+                self.children[at] = event
+            case ev.ChildEnded(position=at):
+                if not isinstance(self.children.get(at), (ev.ChildStarted, ev.StepDeferred)):
+                    yield f"{_told(event)}: no child goes on there"
+                self.children[at] = event
             case ev.StepScheduled(position=at):
                 if at in self.scheduled and at in self.ended and not isinstance(self.ended[at], ev.StepCancelled):
                     yield f"{_told(event)}: the step has ended already"
@@ -155,6 +170,11 @@ class _Look:
             if not in_chain and not told(traits, Trait.PURE):
                 yield f"{_told(event)}: it has completed, and is not in the chain"
 
+    def _children_out(self) -> list[str]:
+        """Positions of children that this run has to wait for."""
+        out = self.chain.children_out().items()
+        return [at for at, child in out if not (child.joined or child.options.get("detached"))]
+
     def _in_group(self, at: str) -> bool:
         return any(told(self.traits[home], Trait.GROUP) for home in _above(at) if home in self.traits)
 
@@ -162,7 +182,7 @@ class _Look:
 
     def _rollback(self, event: Event) -> Iterator[str]:
         match event:
-            case ev.RollbackStarted(number=number):
+            case ev.RollbackStarted(number=number) if not is_asked_for(event):
                 if number != len(self.chain.rollbacks) + 1:
                     yield f"{_told(event)}: rollback {number} follows rollback {len(self.chain.rollbacks)}"
             case ev.RollbackPlanned(number=number, entries=entries):
@@ -214,6 +234,8 @@ class _Look:
             began.append(entry)
         if busy := sorted(at for at in self.running if self._concerned(rollback, at)):
             yield f"{_told(event)}: the step at position {', '.join(busy)} is being tried"
+        if out := sorted(at for at in self._children_out() if self._concerned(rollback, at)):
+            yield f"{_told(event)}: the child at position {', '.join(out)} goes on"
         self.undoing, self.number[entry] = entry, number
 
     def _concerned(self, rollback: Rollback, at: str) -> bool:

@@ -5,21 +5,24 @@ The rule of this file: the same engine, store and worker as in production; only 
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from squidmesh.core.calls import Call, seconds
 from squidmesh.core.commands import micros
 from squidmesh.core.deterministic import instant
+from squidmesh.engine.engine import Engine
 from squidmesh.engine.worker import Worker
 from squidmesh.errors import MeshError
 from squidmesh.handle import Handle
 from squidmesh.mesh import Mesh
 from squidmesh.ports import Bell, BellKind, Capability, Due, RunRow, Store
-from squidmesh.testing.faults import Dies, Fault
+from squidmesh.testing import redriving
+from squidmesh.testing.faults import Bells, Dies, Fault, injected
 from squidmesh.testing.invariants import check
 from squidmesh.testing.stub import MISSING, stubbed
 
@@ -87,7 +90,8 @@ class VirtualMesh(Mesh):
         **settings: Any,
     ) -> None:
         self._clock = VirtualClock(now)
-        self._faults: deque[Fault] = deque()
+        self._faults: list[Fault] = []
+        self._bells: tuple[Bells, list[Bell]] | None = None  # what becomes of bells, and of which it did
         self._worker: Worker | None = None
         self._waited: dict[str, tuple[int, int]] = {}  # per run that somebody waits for: its length, and ticks since
         super().__init__(database, workflows=workflows, **settings)
@@ -146,9 +150,42 @@ class VirtualMesh(Mesh):
         if lose == "memory":
             self._die()
         elif lose in ("attempt", "outcome"):
-            self._faults.append(Fault(lose))
+            self.crash_at(None, lose)
         else:
             raise ValueError(f"lose is 'memory', 'attempt' or 'outcome', not {lose!r}")
+
+    def crash_at(self, step: Any, lose: str = "attempt", *, times: int = 1) -> Fault:
+        """The worker dies when it next calls this step, and another takes over: ``mesh.crash_at(charge, "outcome")``.
+
+        :param step: a step, its name, or a handler of one (``charge.undo``); None: whichever is called next.
+        :param lose: ``"attempt"``: before its body runs; ``"outcome"``: after it, before its outcome is recorded.
+        :param times: how often in a row.
+        :return: the ``Fault``: in a ``with`` block it is over at its end; ``.happened`` says how often it did.
+        """
+        fault = Fault.of(step, lose, times)
+        fault._pending = self._faults
+        self._faults.append(fault)
+        return fault
+
+    def drop_bells(self) -> AbstractContextManager[list[Bell]]:
+        """Lose every message that says where there is work, while the ``with`` block lasts: it is found by looking.
+
+        Gives the bells that were lost. (A doorbell changes when something is done, never whether.)
+        """
+        return self._with_bells("drop")
+
+    def double_bells(self) -> AbstractContextManager[list[Bell]]:
+        """Deliver every message twice, while the ``with`` block lasts. Gives the bells that were."""
+        return self._with_bells("double")
+
+    @contextmanager
+    def _with_bells(self, how: Bells) -> Iterator[list[Bell]]:
+        before, concerned = self._bells, list[Bell]()
+        self._bells = (how, concerned)
+        try:
+            yield concerned
+        finally:
+            self._bells = before
 
     # -------------------------------------------------------------------------------------------- runs
 
@@ -196,7 +233,24 @@ class VirtualMesh(Mesh):
         """The worker that drains; nothing runs by itself."""
         yield self.worker_now
 
+    def connect_engine(self) -> Engine:
+        """The engine of this mesh, connected when first asked for."""
+        engine = super().connect_engine()
+        redriving.watch(self, engine)
+        return engine
+
+    def __exit__(self, *exc: object) -> None:
+        if any(exc):
+            redriving.forget(self)  # the test has failed already
+        self.close()
+
     def close(self) -> None:
+        try:
+            redriving.check(self)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self._put_away(leave=True)
         super().close()
         self._doorbell = _Silent()
@@ -204,13 +258,21 @@ class VirtualMesh(Mesh):
     def _serve(self, bell: Bell) -> list[Bell]:
         worker = self.worker_now
         try:
-            with self._faults[0].injected() if self._faults else nullcontext():
+            with injected(self._faults, self) if self._faults else nullcontext():
                 follow = worker.serve(bell, float("inf"))
         except Dies:
-            self._faults.popleft()
+            self._faults[:] = [fault for fault in self._faults if not fault.over]
             self._die()
             return []
-        return [after for after in follow if worker.serves(after.queue)]
+        return self._heard([after for after in follow if worker.serves(after.queue)])
+
+    def _heard(self, bells: list[Bell]) -> list[Bell]:
+        """What is heard of bells that were rung."""
+        if self._bells is None:
+            return bells
+        how, concerned = self._bells
+        concerned.extend(bells)
+        return [] if how == "drop" else [bell for bell in bells for _ in range(2)]
 
     def _due(self) -> list[Bell]:
         self._renew()
@@ -232,6 +294,10 @@ class VirtualMesh(Mesh):
     def _ahead(self) -> Due:
         can: Capability = self.worker_now.can
         return self.connect_engine().store.due(can, 1)
+
+    def due_in(self, timeout: float | timedelta | None) -> int | None:
+        """When a timeout is over that begins now."""
+        return None if timeout is None else self._clock.now() + math.ceil(seconds("timeout", timeout) * 1e6) + 1
 
     def waits_in_vain(self, run: RunRow) -> bool:
         """Whether tick after tick of schedules has brought a run nothing: they come for ever."""
@@ -278,13 +344,23 @@ class VirtualMesh(Mesh):
 
 
 class _VirtualHandle(Handle[T]):
-    """A handle whose waiting moves the clock."""
+    """A handle whose waiting moves the clock, as far as it has to and no further than its timeout."""
 
-    __slots__ = ()
+    __slots__ = ("_until",)
 
     def result(self, timeout: float | timedelta | None = None, wait_blocked: bool = False) -> T:
         self._virtual.drain()  # what is blocked may be due: its code may have been mended since
+        self._until = self._virtual.due_in(timeout)
         return super().result(timeout, wait_blocked)
+
+    def published(self, name: str, type: Any = None, timeout: float | timedelta | None = None) -> Any:
+        self._until = self._virtual.due_in(timeout)
+        return super().published(name, type, timeout)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """The result, on this thread: there is nothing to wait for but the clock."""
+        yield from ()
+        return self.result()
 
     def _pause(self, duration: float) -> None:
         if self._virtual.drain():
@@ -293,7 +369,8 @@ class _VirtualHandle(Handle[T]):
         at = ahead.next_at
         if at is None or (at == ahead.next_tick and self._virtual.waits_in_vain(self._row())):
             raise Stuck(self.explain(), self.run_id)
-        self._virtual.advance(instant(max(at, self._virtual._clock.now())))
+        to = at if self._until is None else min(at, self._until)
+        self._virtual.advance(instant(max(to, self._virtual._clock.now())))
 
     def _time(self) -> float:
         return self._virtual._clock.now() / 1e6

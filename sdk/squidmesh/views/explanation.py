@@ -6,7 +6,7 @@ from what is recorded, never by running code again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,12 @@ from squidmesh.core.events import Event
 from squidmesh.core.report import Action
 from squidmesh.core.status import CODE_REASONS, ENDED, REASONS, UNSERVED, Reason, RunStatus, fits
 from squidmesh.ports import RunRow, TaskRow, WorkerRow
-from squidmesh.views import wording
+from squidmesh.views import kin, wording
+from squidmesh.views.deadlines import DeadlineView, deadlines
 from squidmesh.views.finding import Finding, Kind, Serving
 from squidmesh.views.findings import find
 from squidmesh.views.folding import Folded, folded
+from squidmesh.views.prospects import Prospects, prospects
 from squidmesh.views.run import standing, when
 from squidmesh.views.walking import walking
 
@@ -31,8 +33,8 @@ class Waiting(BaseModel, frozen=True):
 
     ``kind`` says what it is: a ``worker`` for the queue ``name``; ``code`` for the workflow or step ``name``;
     the ``start`` or the next turn of the ``run``; a ``step``, a lost ``attempt`` of it, or its ``retry``; a
-    ``timer``; a ``signal``; a ``gate``, where people decide; the ``undo`` of a step; a ``person``, who must decide
-    about a step or an undo, or who holds the run.
+    ``timer``; a ``signal``; a ``gate``, where people decide; a ``child``, a run that this one has started; the
+    ``undo`` of a step; a ``person``, who must decide about a step or an undo, or who holds the run.
     """
 
     kind: Kind
@@ -53,16 +55,20 @@ class Place(BaseModel, frozen=True):
 class Explanation(BaseModel, frozen=True):
     """Why a run is where it is. ``waiting_on`` has all that it waits for, what ``reason`` names first.
 
-    ``blockers`` will not go by themselves; ``code`` is where broken code is; ``evidence`` has the recorded
-    facts that this rests on.
+    ``blockers`` will not go by themselves; ``code`` is where broken code is; ``deadlines`` are those that are open, the
+    run's own first; ``prospects`` say what undoing it, or running it again, would meet; ``evidence`` has the recorded
+    facts that this rests on. What each reason means is in ``docs/reasons.md``.
     """
 
+    schema_version: int = 1
     status: RunStatus
     reason: Reason
     summary: str
     waiting_on: list[Waiting] = []
     blockers: list[str] = []
     code: Place | None = None
+    deadlines: list[DeadlineView] = []
+    prospects: Prospects = Prospects()
     next_actions: list[Action] = []
     evidence: dict[str, Any] = {}
 
@@ -75,6 +81,8 @@ def explain(
     now: int,
     *,
     inbox: int = 0,
+    stuck: Collection[str] = (),
+    ask: kin.Ask | None = None,
 ) -> Explanation:
     """Explain a run.
 
@@ -84,6 +92,8 @@ def explain(
     :param workers: all workers; those whose lease is over count as gone.
     :param now: microseconds since the epoch, by the clock that rules the leases.
     :param inbox: how many rows wait in its inbox.
+    :param stuck: ids of children that do not go on by themselves.
+    :param ask: gives the explanation of a child, of which one is told.
 
     The parts may be read one after the other, as for ``fold``: the history last.
     """
@@ -92,16 +102,20 @@ def explain(
     if status in ENDED:
         return _ended(row, run, status, ended_at, inbox)
     serving = Serving(workers, now)
-    found = find(row, run, serving)
+    found = kin.worst_first(find(row, run, serving), stuck)
     reason = _reason(status, run, found[0])
+    child = found[0].child
+    told = None if child is None or ask is None else ask(child)
     return Explanation(
         status=_status(status, reason),
         reason=reason,
-        summary=wording.summary(row, run, reason, found, serving),
+        summary=wording.summary(row, run, reason, found, serving) if child is None else kin.summary(found[0], told),
         waiting_on=[_waiting(finding) for finding in found],
-        blockers=wording.blockers(row, run, found, serving),
+        blockers=wording.blockers(row, run, found, serving) + kin.blockers(found[0], told),
         code=_place(run, reason),
-        next_actions=wording.actions(row, run, reason, found),
+        deadlines=[deadline for deadline in deadlines(row, run, now, None) if deadline.open],
+        prospects=prospects(run, status),
+        next_actions=wording.actions(row, run, reason, found) if child is None else kin.actions(row, told),
         evidence=_evidence(row, run, inbox) | {"workers": serving.count(found[0].queue or row.queue)},
     )
 
@@ -112,6 +126,7 @@ def _ended(row: RunRow, run: Folded, status: RunStatus, at: int | None, inbox: i
         status=status,
         reason=reason,
         summary=wording.ended(row, run, status, at),
+        prospects=prospects(run, status),
         next_actions=wording.actions(row, run, reason, [Finding(reason, "run", row.workflow)]),
         evidence=_evidence(row, run, inbox),
     )

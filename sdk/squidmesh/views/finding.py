@@ -14,7 +14,7 @@ from squidmesh.core.status import Reason
 from squidmesh.ports import WorkerRow
 
 Kind = Literal[
-    "run", "start", "worker", "code", "step", "attempt", "retry", "timer", "person", "undo", "signal", "gate"
+    "run", "start", "worker", "code", "step", "attempt", "retry", "timer", "person", "undo", "signal", "gate", "child"
 ]
 
 
@@ -23,7 +23,7 @@ class Finding:
     """One thing that the run waits for: ``kind`` and ``name`` say what. Times are in microseconds.
 
     ``call``: the handler of the step that is called, not the step itself. ``entry``: what a rollback stands at, which
-    may be something else than a ``what``.
+    may be something else than a ``what``. ``child``: the run whose end, or rollback, is waited for.
     """
 
     reason: Reason
@@ -40,6 +40,7 @@ class Finding:
     call: str | None = None
     entry: str | None = None
     what: str = "step"
+    child: str | None = None
 
 
 class Serving:

@@ -14,6 +14,7 @@ from squidmesh.core.status import REASONS, UNSERVED, Reason, RunStatus, StepStat
 from squidmesh.ports import RunRow, TaskRow
 from squidmesh.views.finding import Finding, Kind, Serving
 from squidmesh.views.folding import Folded, Step, attempts_of, call_of
+from squidmesh.views.kin import find_kin
 from squidmesh.views.listening import FROM_OUTSIDE, find_outside
 from squidmesh.views.walking import find_walk
 
@@ -29,7 +30,8 @@ def find(row: RunRow, run: Folded, serving: Serving) -> list[Finding]:
     The first is what needs a person, then what is due earliest; there is always one.
     """
     found = [*_blocked(row, run), *find_walk(run), *find_outside(run), *_steps(row, run, serving), *_timers(run)]
-    idle = FROM_OUTSIDE | {Reason.STEP_QUEUED}
+    found += find_kin(row, run)
+    idle = FROM_OUTSIDE | {Reason.STEP_QUEUED, Reason.WAITING_FOR_CHILD, Reason.WAITING_FOR_CHILD_ROLLBACK}
     busy = any(finding.until is None and finding.reason not in idle for finding in found)
     found += _run(row, serving, busy)
     status = RunStatus(row.status)
@@ -47,7 +49,7 @@ def _rank(finding: Finding, status: RunStatus, now: int) -> tuple[int, int, bool
     if reason is Reason.HELD:
         urgency -= 1  # whatever else needs a person, nothing goes on before this
     weight = _ORDER.index(reason) if reason in _ORDER else len(_ORDER)
-    due = max(finding.until or (NEVER if finding.kind in ("signal", "gate") else now), now)
+    due = max(finding.until or (NEVER if finding.kind in ("signal", "gate", "child") else now), now)
     return urgency, due, not fits(status, reason), weight, finding.since or 0
 
 

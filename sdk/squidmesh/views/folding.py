@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from squidmesh.core import events as ev
-from squidmesh.core.chain import Chain
+from squidmesh.core.chain import NOTHING_TO_UNDO, Chain
 from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure
 from squidmesh.core.payloads import loads
 from squidmesh.core.status import CODE_REASONS, SETTLED, Reason, StepStatus
 from squidmesh.ports import TaskRow
+from squidmesh.views.children import Child, take_in
 from squidmesh.views.outside import Outside
 
 AttemptOutcome = Literal["completed", "failed", "lost", "cancelled"]
 CompensateOutcome = Literal["completed", "cleaned", "retry", "failed", "lost"]
-RunEnd = ev.RunCompleted | ev.RunFailed | ev.RunCancelled | ev.RunTerminated
+RunEnd = ev.RunCompleted | ev.RunFailed | ev.RunCancelled | ev.RunTerminated | ev.RunContinued
 
 
 @dataclass(slots=True)
@@ -76,6 +77,8 @@ class Step:
     effect: str | None = None  # of a step that has failed, or is in doubt: what may be left of it
     doubted_at: int | None = None
     compensations: dict[int, Compensation] = field(default_factory=dict)
+    traits: list[str] = field(default_factory=list)
+    timeout: float | None = None  # of an attempt, where the workflow gave one for this use
 
     @property
     def settled(self) -> bool:
@@ -205,12 +208,18 @@ class Folded:
     undos: dict[str, ev.UndoStarted | ev.UndoFailed] = field(default_factory=dict)  # the latest of each entry
     chain: Chain = field(default_factory=Chain)
     outside: Outside = field(default_factory=Outside)
+    children: dict[str, Child] = field(default_factory=dict)  # by position
     last: Event | None = None
 
     def apply(self, event: Event) -> None:
         """Take in one event."""
-        self.last = event
-        self.chain.apply(event)
+        self.last, kind = event, type(event)
+        if kind not in NOTHING_TO_UNDO:
+            self.chain.apply(event)
+        if kind in OF_AN_ATTEMPT:  # as most are
+            if (step := self.steps.get(event.position)) is not None:  # type: ignore[attr-defined]
+                step.apply(event)
+            return
         self.outside.apply(event)
         match event:
             case ev.RunStarted():
@@ -224,7 +233,7 @@ class Folded:
             case ev.CancelRequested() | ev.FailRequested():
                 self.cancel, self.blocked = event, None  # what is broken is not needed any more
                 self._act(event)
-            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated():
+            case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTerminated() | ev.RunContinued():
                 self.end, self.reopened = event, False
             case ev.RunUndone():
                 self.undone, self.reopened = event, False
@@ -233,9 +242,14 @@ class Folded:
             case ev.UndoStarted() | ev.UndoFailed():
                 self.undos[event.entry] = event
             case ev.StepScheduled(position=position):
-                step = Step(position, event.step, event.input, event.elsewhere, event.at)
-                step = self.steps.setdefault(position, step)
-                step.elsewhere = event.elsewhere  # once scheduled it may still move
+                if (known := self.steps.get(position)) is not None:
+                    known.elsewhere = event.elsewhere  # once scheduled it may still move
+                else:
+                    step = Step(position, event.step, event.input, event.elsewhere, event.at)
+                    step.traits, step.timeout = event.traits, event.options.get("timeout")
+                    self.steps[position] = step
+            case ev.ChildStarted() | ev.ChildEnded() | ev.StepDeferred():
+                take_in(self.children, event)
             case _:
                 self._act(event)
                 known = self.steps.get(getattr(event, "position", ""))
@@ -264,6 +278,13 @@ class Folded:
                 self.expired = True
             case _:
                 self.timers.pop(event.position, None)
+
+
+OF_AN_ATTEMPT = frozenset({
+    ev.AttemptStarted, ev.CheckpointSaved, ev.AttemptFailed, ev.AttemptLost, ev.StepCompleted, ev.StepFailed,
+    ev.TransactionCommitted,
+})  # fmt: skip
+"""What concerns nothing but its step (and the chain)."""
 
 
 OF_PEOPLE = (

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final, Literal
 
-from squidmesh.core.events import Event, ValuePublished
+from squidmesh.core.events import Event, RunStarted, ValuePublished
 
 
 class Never(Enum):
@@ -34,6 +34,11 @@ def published(events: Iterable[Event], name: str) -> Any | Literal[Never.NEVER]:
     """
     latest: Any = NEVER
     for event in events:
-        if isinstance(event, ValuePublished) and event.name == name:
-            latest = event.value
+        match event:
+            case ValuePublished(name=told, value=value) if told == name:
+                latest = value
+            case RunStarted(carried=carried) if carried is not None:
+                latest = carried["published"].get(name, NEVER)
+            case _:
+                pass
     return latest

@@ -5,6 +5,7 @@ The rule of this file: times are told in UTC, to the second; phrases only, which
 
 from __future__ import annotations
 
+from squidmesh.core.deadlines import DeadlineState, deadline_state
 from squidmesh.core.deterministic import instant
 from squidmesh.views.finding import Finding
 
@@ -29,14 +30,16 @@ def until(moment: int | None, now: int) -> str:
 
 
 def due(began: int | None, moment: int | None, now: int) -> str:
-    """How people stand to a deadline; it is due soon in the last tenth of its time. Nothing where there is none."""
+    """How people stand to a deadline. Nothing where there is none."""
     if moment is None:
         return ""
-    if moment <= now:
-        return f" It is overdue: it was due at {at(moment)}."
-    left = moment - now
-    soon = began is not None and left * 10 <= moment - began
-    return f" It is {'due soon' if soon else 'on time'}: due at {at(moment)} (in {span(left)})."
+    match deadline_state(began, moment, now):
+        case DeadlineState.OVERDUE:
+            return f" It is overdue: it was due at {at(moment)}."
+        case DeadlineState.DUE_SOON:
+            return f" It is due soon: due at {at(moment)} (in {span(moment - now)})."
+        case DeadlineState.ON_TIME:
+            return f" It is on time: due at {at(moment)} (in {span(moment - now)})."
 
 
 def at(moment: int) -> str:

@@ -52,6 +52,10 @@ def _called(run: Folded, entry: Entry) -> Finding:
     latest = run.undos.get(entry.id)
     failure = latest.failure if isinstance(latest, ev.UndoFailed) else None
     reason = Reason.UNDOING if entry.running else Reason.UNDO_RETRY_SCHEDULED
+    if entry.running and entry.child is not None:
+        since = latest.at if latest is not None else None
+        reason = Reason.WAITING_FOR_CHILD_ROLLBACK
+        return Finding(reason, "child", entry.step, entry.position, since=since, entry=entry.id, child=entry.child)
     return Finding(
         reason, "undo", entry.step, entry.position,
         since=latest.at if latest is not None else None, until=None if entry.running else entry.retry_at,

@@ -58,6 +58,10 @@ def ended(row: RunRow, run: Folded, status: str, ended_at: int | None) -> str:
             told = f"The run was terminated by {actor}{when}: {note}."
         case ev.RunCompleted():
             told = f"The run completed{when}."
+        case ev.RunContinued(run_id=successor, workflow=workflow):
+            return (
+                f"The run went on as run {successor} of {workflow!r}{when}; that one has its key, result and signals."
+            )
         case _:
             told = f"The run is {status}{when}."
     return told + repair.left_behind(run)
@@ -84,7 +88,11 @@ def actions(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding]) 
     """What to do next, best first; empty where there is nothing to do but wait."""
     main = found[0]
     handle = f'mesh.handle("{row.run_id}")'
-    cancel = Action(python=f"{handle}.cancel()", why="ends the run, if it is not wanted any more")
+    cancel = Action(
+        python=f"{handle}.cancel()",
+        cli=f"squidmesh cancel {row.run_id}",
+        why="ends the run, if it is not wanted any more",
+    )
     match reason:
         case Reason.NO_WORKER | Reason.NO_CODE:
             return [_worker(row, main), cancel]
@@ -105,8 +113,12 @@ def actions(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding]) 
             result = Action(python=f"{handle}.result()", why="gives what it returned")
             return [result, *repair.after_the_end(row, run)]
         case Reason.FAILED:
-            look = Action(python=f"{handle}.inspect()", why="shows its steps, each with its attempts")
+            shown = f"squidmesh show {row.run_id}"
+            look = Action(python=f"{handle}.inspect()", cli=shown, why="shows its steps, each with its attempts")
             return [look, *repair.after_the_end(row, run)]
+        case Reason.CONTINUED if isinstance(run.end, ev.RunContinued):
+            on = run.end.run_id
+            return [Action(python=f'mesh.handle("{on}")', cli=f"squidmesh show {on}", why="is the run that goes on")]
         case Reason.CANCELLED | Reason.TERMINATED | Reason.UNDONE:
             return repair.after_the_end(row, run)
         case _:

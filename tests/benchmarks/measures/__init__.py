@@ -1,6 +1,22 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
-from tests.benchmarks.measures import fan_out, latency, sequential, starts, telemetry, undo, w10
+from tests.benchmarks.measures import (
+    fan_out,
+    latency,
+    lists,
+    prune,
+    sequential,
+    signals,
+    starts,
+    starts_beside,
+    telemetry,
+    ticks,
+    timers,
+    undo,
+    views,
+    w10,
+    waiting,
+)
 from tests.benchmarks.measures.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -11,6 +27,14 @@ MEASURES: tuple[Measure, ...] = (
     *starts.MEASURES,
     *undo.MEASURES,
     telemetry.MEASURE,
+    *signals.MEASURES,
+    *ticks.MEASURES,
+    *waiting.MEASURES,
+    *timers.MEASURES,
+    starts_beside.MEASURE,
+    prune.MEASURE,
+    lists.MEASURE,
+    *views.MEASURES,
 )
 
 __all__ = ["MEASURES", "Measure"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from tests.benchmarks.measures.measure import Figures, Measure, wait_for, warm_up
+from tests.benchmarks.measures.measure import Figures, Measure, at, wait_for, warm_up
 from tests.benchmarks.systems.system import Session
 
 PAUSE = 0.001  # seconds between two looks
@@ -26,11 +26,7 @@ def perform(session: Session, runs: int, *, idle: float) -> Figures:
         wait_for(session, before + 1, PAUSE)
         took.append(time.perf_counter() - began)
     took.sort()
-    return {"n": runs, "steps": runs, "p50_ms": _at(took, 0.50) * 1e3, "p99_ms": _at(took, 0.99) * 1e3}
-
-
-def _at(took: list[float], share: float) -> float:
-    return took[min(len(took) - 1, int(share * len(took)))]
+    return {"n": runs, "steps": runs, "p50_ms": at(took, 0.50) * 1e3, "p99_ms": at(took, 0.99) * 1e3}
 
 
 def _warm(session: Session) -> None:

@@ -48,6 +48,20 @@ def wait_for(session: Session, finished: int, pause: float = 0.02) -> None:
         time.sleep(pause)
 
 
+def wait_until(what: str, condition: Callable[[], bool], pause: float = 0.02) -> None:
+    """Wait for something to become so."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not so in {PATIENCE:g} s: {what}")
+        time.sleep(pause)
+
+
+def at(took: list[float], share: float) -> float:
+    """The time that so large a share of them took at most; they are sorted."""
+    return took[min(len(took) - 1, int(share * len(took)))]
+
+
 def warm_up(session: Session, runs: int = 30, steps: int = 10) -> None:
     """Let connections, caches and the pages of the tables exist before something is measured."""
     before = session.finished()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from squidmesh import Handle, Mesh
-from tests.benchmarks import workflows
+from squidmesh.engine import pruning
+from tests.benchmarks import finished, workflows
 from tests.benchmarks.collector import collector
 from tests.benchmarks.machine import Servers
 from tests.benchmarks.postgres import APPLICATION, copy_of
@@ -18,25 +22,26 @@ from tests.benchmarks.processes import workers
 from tests.benchmarks.redis import redis_database
 from tests.benchmarks.systems.system import PAYLOAD, Session, System
 
+AGE = 3_600  # seconds, of the youngest of the runs that are made finished
 THREADS = 8  # in each worker process, the command's default
 
 
 class SquidMesh:
     def __init__(self, mesh: Mesh, database: str, pids: Sequence[int]) -> None:
-        self._mesh = mesh
+        self.mesh = mesh
         self.database: str | None = database
         self.pids = pids
         self._undone: Handle[None]
-        self._looking = psycopg.connect(database, autocommit=True, application_name=APPLICATION)
+        self.looking = psycopg.connect(database, autocommit=True, application_name=APPLICATION)
 
     def sequences(self, runs: int, steps: int) -> None:
         if runs == 1:
-            self._mesh.start(workflows.sequence(steps, PAYLOAD))
+            self.mesh.start(workflows.sequence(steps, PAYLOAD))
         else:
-            self._mesh.start_many([workflows.sequence(steps, PAYLOAD) for _ in range(runs)])
+            self.mesh.start_many([workflows.sequence(steps, PAYLOAD) for _ in range(runs)])
 
     def fan_out(self, width: int) -> None:
-        self._mesh.start(workflows.spread(width))
+        self.mesh.start(workflows.spread(width))
 
     def start(self) -> None:
         self.sequences(1, 10)
@@ -45,7 +50,7 @@ class SquidMesh:
         self.sequences(runs, 10)
 
     def undo(self, steps: int) -> None:
-        self._undone = self._mesh.start(workflows.undone(steps, PAYLOAD))
+        self._undone = self.mesh.start(workflows.undone(steps, PAYLOAD))
 
     def undo_seconds(self) -> float:
         times = {event.kind: event.at for event in self._undone.history()}
@@ -53,11 +58,42 @@ class SquidMesh:
 
     def finished(self) -> int:
         query = "SELECT count(*) FROM squidmesh_runs WHERE ended_at IS NOT NULL"
-        (count,) = self._looking.execute(query).fetchone() or (0,)
+        (count,) = self.looking.execute(query).fetchone() or (0,)
         return int(count)
 
+    def finish(self, runs: int) -> None:
+        assert self.database is not None
+        with Mesh(self.database) as mesh:  # without a broker: nobody else is told of the one that is copied
+            like = mesh.start(workflows.sequence(10, PAYLOAD), priority=-1)
+            with mesh.worker(threads=1):
+                like.result(30)
+        first = time.time_ns() // 1_000 - AGE * 1_000_000 - runs * finished.APART
+        finished.make(self.database, like.run_id, runs, first)
+
+    def prune(self, rest: Callable[[float], None]) -> None:
+        engine = self._mesh.connect_engine()
+        wanted = pruning.wanted(engine.clock.now(), {"completed": AGE})
+        pruning.prune(engine, wanted, limit=None, dry_run=False, archive=None, pace=0.1, rest=rest)
+
+    def prunable(self) -> int:
+        return self._count("key LIKE 'finished-%'")
+
+    def unfinished(self) -> int:
+        return self._count("status = ANY('{pending,running,waiting}')")
+
+    def _count(self, where: LiteralString) -> int:
+        query = sql.SQL("SELECT count(*) FROM squidmesh_runs WHERE {}").format(sql.SQL(where))
+        (count,) = self.looking.execute(query).fetchone() or (0,)
+        return int(count)
+
+    def reclaim(self) -> None:
+        pruning.reclaim(self._mesh.connect_engine(), 1.0)
+
+    def bytes(self) -> int:
+        return sum(finished.sizes(self.looking).values())
+
     def close(self) -> None:
-        self._looking.close()
+        self.looking.close()
 
 
 @contextmanager
@@ -92,7 +128,10 @@ def _make(database: str) -> None:
 SYSTEMS = (
     System(
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
-        measures=frozenset({"w10", "sequential", "latency", "fan_out", "starts", "undo", "telemetry"}),
+        measures=frozenset({
+            "w10", "sequential", "latency", "fan_out", "starts", "undo", "signals", "ticks", "waiting", "timers",
+            "starts_beside", "prune", "lists", "views", "telemetry",
+        }),
     ),
     System(
         "squidmesh", "redis, traced", durable=True, open=_open_traced, needs="opentelemetry.sdk",

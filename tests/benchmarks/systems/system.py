@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
+import psycopg
+
+from squidmesh import Mesh
 from tests.benchmarks.machine import Servers
 
 #: What every step is given and gives back.
@@ -56,6 +59,46 @@ class Undoing(Session, Protocol):
 
     def undo_seconds(self) -> float:
         """How long the undoing of the latest such run took."""
+        ...
+
+
+class Meshed(Session, Protocol):
+    """Squid Mesh, where something is measured that the others do not have, or do not show."""
+
+    @property
+    def mesh(self) -> Mesh: ...
+
+    @property
+    def looking(self) -> psycopg.Connection:
+        """A connection of the benchmark's own to the database."""
+        ...
+
+
+class Pruning(Session, Protocol):
+    """A system that deletes what has ended."""
+
+    def finish(self, runs: int) -> None:
+        """Make so many finished runs of 10 steps, older than all others."""
+        ...
+
+    def prune(self, rest: Callable[[float], None]) -> None:
+        """Delete those again, at the system's own pace; ``rest`` is called for each rest, with its seconds."""
+        ...
+
+    def prunable(self) -> int:
+        """How many of those are there."""
+        ...
+
+    def unfinished(self) -> int:
+        """How many runs have not ended, as one cheap look gives it."""
+        ...
+
+    def reclaim(self) -> None:
+        """Make room of what was deleted."""
+        ...
+
+    def bytes(self) -> int:
+        """What the tables of runs take up, with their indexes."""
         ...
 
 
