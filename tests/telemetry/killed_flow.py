@@ -15,7 +15,7 @@ def quick(n: int) -> int:
 
 
 @step
-def deadly(folder: str) -> int:
+def stops_here(folder: str) -> int:
     attempt = context().attempt
     if attempt <= 2:
         mark = Path(folder) / f"attempt-{attempt}.new"
@@ -29,6 +29,6 @@ def deadly(folder: str) -> int:
 def survivor(folder: str) -> Flow[int]:
     for n in range(3):
         yield from quick(n)
-    attempts = yield from deadly(folder)
+    attempts = yield from stops_here(folder)
     yield from quick(3)
     return attempts

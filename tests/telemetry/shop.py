@@ -28,45 +28,45 @@ class Rejected(WorkflowError): ...
 
 
 @step(retry=Retry(max_attempts=3, jitter=0))
-def charge(order: str) -> str:
+def bill(order: str) -> str:
     if context().attempt < 3:
         raise ConnectionError("the bank does not answer")
     return "charged"
 
 
-@charge.undo
+@bill.undo
 def refund(result: str | None, order: str) -> None: ...
 
 
 @step
-def reserve(item: int) -> int:
+def set_aside(item: int) -> int:
     return item
 
 
-@reserve.undo
+@set_aside.undo
 def give_back(result: int | None, item: int) -> None: ...
 
 
 @step
-def ship(order: str) -> None:
+def send_off(order: str) -> None:
     raise ValueError("there is no such address")
 
 
 @workflow
 def order(name: str) -> Flow[None]:
-    yield from gather(reserve(1), reserve(2))
-    yield from charge(name)
+    yield from gather(set_aside(1), set_aside(2))
+    yield from bill(name)
     yield from sleep(timedelta(days=1))
     yield from PAID.wait()
     decision = yield from approval("desk")
     if not decision.approved:
         raise Rejected("no")
-    yield from ship(name)
+    yield from send_off(name)
 
 
 @workflow
 def simple(item: int) -> Flow[int]:
-    return (yield from reserve(item))
+    return (yield from set_aside(item))
 
 
 @step
@@ -110,20 +110,20 @@ def week() -> Flow[int]:
 
 
 @workflow
-def parent(n: int) -> Flow[int]:
+def family(n: int) -> Flow[int]:
     got = yield from gather(simple(n), simple(n + 1))
     return sum(got)
 
 
 @workflow
-def regretting(n: int) -> Flow[None]:
+def regretful(n: int) -> Flow[None]:
     yield from simple(n)
     raise Rejected("no")
 
 
 @workflow
-def going_on(left: int) -> Flow[int]:
-    yield from reserve(left)
+def onward(left: int) -> Flow[int]:
+    yield from set_aside(left)
     if left:
-        yield from continue_as_new(going_on(left - 1))
+        yield from continue_as_new(onward(left - 1))
     return left

@@ -40,13 +40,13 @@ def test_the_bell_of_a_run_that_is_started_has_its_trace(traced: Traced, monkeyp
 
 
 @step
-def fetch(url: str) -> str:
+def get_page(url: str) -> str:
     return http.get(url).text
 
 
 @workflow
 def fetching(url: str) -> Flow[str]:
-    return (yield from fetch(url))
+    return (yield from get_page(url))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_request_of_a_step_has_the_context_of_its_attempt(traced: Traced, web:
     web.on("/", Answer(body=b"fine"))
     traced.mesh.run(fetching(web.url()))
     traced.all()
-    span = traced.received.one("RunStep:fetch")
+    span = traced.received.one("RunStep:get_page")
     assert web.asked[-1].headers["traceparent"] == f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01"
 
 

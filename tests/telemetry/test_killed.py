@@ -48,9 +48,9 @@ def test_a_run_that_is_killed_twice_is_one_well_formed_trace(
     received.wait(lambda found: bool(found.named("RunWorkflow:survivor")))
     well_formed(received.spans, root="RunWorkflow:survivor")
     assert len(received.named("RunStep:quick")) == 4  # those that the killed had not exported, too
-    attempts = [attributes(span) for span in received.named("Attempt:deadly")]
+    attempts = [attributes(span) for span in received.named("Attempt:stops_here")]
     assert [known.get("squidmesh.outcome") for known in attempts] == ["lost", "lost", None]
-    assert received.one("RunStep:deadly").parent_span_id == received.one("RunWorkflow:survivor").span_id
+    assert received.one("RunStep:stops_here").parent_span_id == received.one("RunWorkflow:survivor").span_id
 
 
 def _appears(file: Path, log: Path) -> None:

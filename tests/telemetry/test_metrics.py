@@ -22,9 +22,9 @@ def test_runs_attempts_and_rollbacks_are_counted_by_outcome(traced: Traced) -> N
     assert traced.measured("squidmesh.runs") == {("simple", "completed"): 3, ("order", "failed"): 1}
     assert traced.measured("squidmesh.rollbacks") == {("order", "failure", "clean"): 1}
     attempts = traced.measured("squidmesh.attempts")
-    assert attempts["charge", "failed"] == 2
-    assert attempts["ship", "failed"] == 1
-    assert traced.measured("squidmesh.step.duration") == {("reserve",): 5, ("charge",): 1, ("ship", "failed"): 1}
+    assert attempts["bill", "failed"] == 2
+    assert attempts["send_off", "failed"] == 1
+    assert traced.measured("squidmesh.step.duration") == {("set_aside",): 5, ("bill",): 1, ("send_off", "failed"): 1}
     assert traced.measured("squidmesh.sweep.lag") == {("retry",): 2, ("timer",): 1}
     assert traced.measured("squidmesh.queue.wait") == {("run",): 4, ("step",): 2}
 
@@ -32,4 +32,6 @@ def test_runs_attempts_and_rollbacks_are_counted_by_outcome(traced: Traced) -> N
 def test_open_runs_are_those_of_the_database(traced: Traced) -> None:
     traced.mesh.start(order("o-1"))
     traced.mesh.drain()
-    assert traced.measured("squidmesh.runs.open") == {("order", "waiting"): 1}
+    assert traced.measured("squidmesh.runs.open") == {
+        ("pending",): 0, ("running",): 0, ("waiting",): 1, ("paused",): 0, ("blocked",): 0, ("undoing",): 0,
+    }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from squidmesh import RunFailed
 from tests.telemetry.conftest import Traced
 from tests.telemetry.receiver import attributes, well_formed
-from tests.telemetry.shop import PAID, going_on, looking, order, parent, regretting, simple, week
+from tests.telemetry.shop import PAID, family, looking, onward, order, regretful, simple, week
 
 
 def _ordered(traced: Traced, name: str = "o-1") -> Any:
@@ -29,9 +29,9 @@ def test_an_order_that_is_rolled_back_is_one_well_formed_trace(traced: Traced) -
     well_formed(spans, root="RunWorkflow:order")
     assert sorted(span.name for span in spans) == sorted(
         [
-            "RunWorkflow:order", "RunStep:reserve", "RunStep:reserve", "RunStep:charge", "Attempt:charge",
-            "Attempt:charge", "Attempt:charge", "Sleep", "WaitForSignal:paid", "WaitForApproval:desk", "RunStep:ship",
-            "Rollback:order", "Undo:charge", "Undo:reserve", "Undo:reserve",
+            "RunWorkflow:order", "RunStep:set_aside", "RunStep:set_aside", "RunStep:bill", "Attempt:bill",
+            "Attempt:bill", "Attempt:bill", "Sleep", "WaitForSignal:paid", "WaitForApproval:desk", "RunStep:send_off",
+            "Rollback:order", "Undo:bill", "Undo:set_aside", "Undo:set_aside",
         ]
     )  # fmt: skip
     assert {attributes(span)["squidmesh.run_id"] for span in spans} == {handle.run_id}
@@ -41,12 +41,12 @@ def test_attempts_hang_under_their_step_and_undos_under_their_rollback(traced: T
     _ordered(traced)
     traced.all()
     received = traced.received
-    charge, rollback = received.one("RunStep:charge"), received.one("Rollback:order")
-    assert [attributes(span)["squidmesh.attempt"] for span in received.named("Attempt:charge")] == [1, 2, 3]
-    assert {span.parent_span_id for span in received.named("Attempt:charge")} == {charge.span_id}
-    assert received.one("Undo:charge").parent_span_id == rollback.span_id
+    bill, rollback = received.one("RunStep:bill"), received.one("Rollback:order")
+    assert [attributes(span)["squidmesh.attempt"] for span in received.named("Attempt:bill")] == [1, 2, 3]
+    assert {span.parent_span_id for span in received.named("Attempt:bill")} == {bill.span_id}
+    assert received.one("Undo:bill").parent_span_id == rollback.span_id
     assert rollback.parent_span_id == received.one("RunWorkflow:order").span_id
-    assert [link.span_id for link in received.one("Undo:charge").links] == [charge.span_id]
+    assert [link.span_id for link in received.one("Undo:bill").links] == [bill.span_id]
 
 
 def test_times_and_outcomes_are_those_of_history(traced: Traced) -> None:
@@ -62,7 +62,7 @@ def test_times_and_outcomes_are_those_of_history(traced: Traced) -> None:
     assert sleep.end_time_unix_nano - sleep.start_time_unix_nano == 24 * 3600 * 10**9
     desk = attributes(received.one("WaitForApproval:desk"))
     assert (desk["squidmesh.outcome"], desk["squidmesh.actor"]) == ("approved", "eva")
-    (error,) = received.one("RunStep:ship").events
+    (error,) = received.one("RunStep:send_off").events
     assert attributes(error) == {
         "exception.type": "builtins.ValueError", "exception.message": "there is no such address",
     }  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_run_that_is_rolled_back_later_has_that_in_its_trace(traced: Traced) -
     spans = traced.all()
     well_formed(spans, root="RunWorkflow:simple")
     assert sorted(span.name for span in spans) == [
-        "Rollback:simple", "RunStep:reserve", "RunWorkflow:simple", "Undo:reserve",
+        "Rollback:simple", "RunStep:set_aside", "RunWorkflow:simple", "Undo:set_aside",
     ]  # fmt: skip
 
 
@@ -141,36 +141,38 @@ def test_a_rerun_is_a_trace_of_its_own_with_a_link_to_the_first(traced: Traced) 
 
 
 def test_children_are_in_the_trace_of_their_parent_below_the_span_that_waits_for_them(traced: Traced) -> None:
-    assert traced.mesh.run(parent(1)) == 3
+    assert traced.mesh.run(family(1)) == 3
     spans = traced.all()
-    well_formed(spans, root="RunWorkflow:parent")
+    well_formed(spans, root="RunWorkflow:family")
     waiting, children = traced.received.named("RunChild:simple"), traced.received.named("RunWorkflow:simple")
     assert {span.parent_span_id for span in children} == {span.span_id for span in waiting}
     assert {link.span_id for span in waiting for link in span.links} == {span.span_id for span in children}
-    assert len(traced.received.named("RunStep:reserve")) == 2
+    assert len(traced.received.named("RunStep:set_aside")) == 2
 
 
 def test_a_rollback_that_goes_into_a_child_is_one_well_formed_trace(traced: Traced) -> None:
     with traced.tracer.start_as_current_span("POST /regrets"), pytest.raises(RunFailed):
-        traced.mesh.run(regretting(1))
+        traced.mesh.run(regretful(1))
     spans = traced.all()
     well_formed(spans, root="POST /regrets")
     undo, child = traced.received.one("Undo:simple"), traced.received.one("RunWorkflow:simple")
-    assert undo.parent_span_id == traced.received.one("Rollback:regretting").span_id
+    assert undo.parent_span_id == traced.received.one("Rollback:regretful").span_id
     assert traced.received.one("Rollback:simple").parent_span_id == child.span_id
-    assert traced.received.one("Undo:reserve").parent_span_id == traced.received.one("Rollback:simple").span_id
+    assert traced.received.one("Undo:set_aside").parent_span_id == traced.received.one("Rollback:simple").span_id
 
 
-def test_a_run_and_its_successor_are_linked_both_ways(traced: Traced) -> None:
-    assert traced.mesh.run(going_on(1)) == 0
-    traced.all()
-    one, two = traced.received.named("RunWorkflow:going_on")
+def test_a_run_and_its_successor_are_one_trace_and_linked_both_ways(traced: Traced) -> None:
+    assert traced.mesh.run(onward(1)) == 0
+    spans = traced.all()
+    assert len({span.trace_id for span in spans}) == 1
+    assert [span.name for span in spans if not span.parent_span_id] == ["RunWorkflow:onward"]
+    one, two = traced.received.named("RunWorkflow:onward")
     assert [(link.trace_id, link.span_id) for link in one.links] == [(two.trace_id, two.span_id)]
     assert [(link.trace_id, link.span_id) for link in two.links] == [(one.trace_id, one.span_id)]
 
 
 def test_a_run_and_its_successor_hang_under_the_same_span(traced: Traced) -> None:
     with traced.tracer.start_as_current_span("around"):
-        assert traced.mesh.run(going_on(1)) == 0
+        assert traced.mesh.run(onward(1)) == 0
     well_formed(traced.all(), root="around")
-    assert len(traced.received.named("RunWorkflow:going_on")) == 2
+    assert len(traced.received.named("RunWorkflow:onward")) == 2

@@ -28,16 +28,16 @@ def spans(*rows: Sequence[Event]) -> list[Span]:
 
 def scheduled(position: str = "1", *, elsewhere: bool = False, traits: Sequence[str] = ()) -> Event:
     return ev.StepScheduled(
-        at=2_000, position=position, step="charge", input={}, elsewhere=elsewhere, traits=list(traits)
+        at=2_000, position=position, step="bill", input={}, elsewhere=elsewhere, traits=list(traits)
     )
 
 
 def test_a_child_is_a_span_with_a_link_to_its_run() -> None:
     (span,) = spans(
-        [ev.ChildStarted(at=2_000, position="1", run_id=CHILD, workflow="ship", input={})],
+        [ev.ChildStarted(at=2_000, position="1", run_id=CHILD, workflow="send_off", input={})],
         [ev.ChildEnded(at=9_000, position="1", run_id=CHILD, outcome="completed")],
     )
-    assert (span.name, span.place, span.parent) == ("RunChild:ship", "1", ids.RUN)
+    assert (span.name, span.place, span.parent) == ("RunChild:send_off", "1", ids.RUN)
     assert span.links == [(CHILD, ids.RUN, True)]
     assert (span.start, span.end) == (2_000, 9_000)
 
@@ -72,8 +72,8 @@ def test_steps_of_a_transaction_hang_under_it() -> None:
             ev.TransactionCommitted(at=5_000, position="1"),
         ],
     )  # fmt: skip
-    assert (outer.name, outer.place, outer.parent) == ("RunTransaction:charge", "1#1", ids.RUN)
-    assert (inner.name, inner.place, inner.parent) == ("RunStep:charge", "1.1#1", "1#1")
+    assert (outer.name, outer.place, outer.parent) == ("RunTransaction:bill", "1#1", ids.RUN)
+    assert (inner.name, inner.place, inner.parent) == ("RunStep:bill", "1.1#1", "1#1")
 
 
 def test_a_compensate_is_a_span_of_its_step_and_counts_once_when_it_was_lost() -> None:
@@ -87,9 +87,9 @@ def test_a_compensate_is_a_span_of_its_step_and_counts_once_when_it_was_lost() -
         ],
     )
     assert [(span.name, span.place, span.parent) for span in found] == [
-        ("Attempt:charge", "1#1", "1"),
-        ("Compensate:charge", "1:compensate:1", "1"),
-        ("RunStep:charge", "1", ids.RUN),
+        ("Attempt:bill", "1#1", "1"),
+        ("Compensate:bill", "1:compensate:1", "1"),
+        ("RunStep:bill", "1", ids.RUN),
     ]
     assert [name for name, _, _ in found[-1].notes] == ["CompensateLost"]
 
@@ -107,9 +107,9 @@ def test_a_step_that_a_person_retries_is_a_second_span() -> None:
         [ev.StepCompleted(at=7_000, position="1")],
     )
     assert [(span.name, span.place, span.parent) for span in found] == [
-        ("RunStep:charge", "1#1", ids.RUN),
-        ("Attempt:charge", "1#2", "1~2"),
-        ("RunStep:charge", "1~2", ids.RUN),
+        ("RunStep:bill", "1#1", ids.RUN),
+        ("Attempt:bill", "1#2", "1~2"),
+        ("RunStep:bill", "1~2", ids.RUN),
     ]
 
 
@@ -120,7 +120,7 @@ def test_what_is_open_when_a_run_is_terminated_ends_with_it() -> None:
     )
     assert [(span.name, span.end, span.attributes["squidmesh.outcome"]) for span in found] == [
         ("Sleep", 4_000, "cancelled"),
-        ("RunStep:charge", 4_000, "cancelled"),
+        ("RunStep:bill", 4_000, "cancelled"),
         ("RunWorkflow:order", 4_000, "terminated"),
     ]
 

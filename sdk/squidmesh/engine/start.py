@@ -149,9 +149,8 @@ def bells_of(engine: Engine, begun: Sequence[NewRun]) -> list[Bell]:
     """What wakes workers for runs that were committed: of many, as many as may be idle."""
     due = [run for run in begun if run.due_at <= run.created_at]
     if len(due) <= 2:
-        return [
-            Bell(BellKind.ADVANCE, run.queue, run.run_id, engine.tracing.bell(run.run_id, run.trace)) for run in due
-        ]
+        traced = engine.tracing.bell
+        return [Bell(BellKind.ADVANCE, run.queue, run.run_id, traced(run.run_id, run.trace)) for run in due]
     return [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
 
 

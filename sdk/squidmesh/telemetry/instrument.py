@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -18,7 +18,7 @@ from squidmesh.core import trace as ids
 from squidmesh.core.events import Event
 from squidmesh.core.status import ENDED, RunStatus
 from squidmesh.errors import ConfigurationError
-from squidmesh.ports import HistoryRow, RunFilter, Store, Traced
+from squidmesh.ports import HistoryRow, Store, Traced
 from squidmesh.telemetry.logs import label_logs
 from squidmesh.telemetry.pipeline import Pipeline
 
@@ -228,10 +228,11 @@ def _pipeline(tracers: Any, meters: Any) -> Pipeline | None:
     return _pipelines[key][2]
 
 
-def _open_runs(pipeline: Pipeline) -> Iterable[tuple[str, str, int]]:
+def _open_runs(pipeline: Pipeline) -> Iterable[Mapping[str, int]]:
     for telemetry in list(_connected):
         if telemetry._found is pipeline:
-            yield from telemetry.store.counts(RunFilter(status=_OPEN))
+            counts = telemetry.store.count_open()
+            yield {status: counts.get(status, 0) for status in _OPEN}
 
 
 def _tracers(given: Any) -> Any:

@@ -5,7 +5,7 @@ The rule of this file: names, units and what they mean stand in the table; what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
@@ -29,9 +29,9 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 
 
 class Metrics:
-    """``open_runs`` counts runs that have not ended: ``(workflow, status, count)``; it is asked at each collection."""
+    """``open_runs`` gives the number of runs that have not ended, by status; it is asked at each collection."""
 
-    def __init__(self, provider: MeterProvider, open_runs: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+    def __init__(self, provider: MeterProvider, open_runs: Callable[[], Iterable[Mapping[str, int]]]) -> None:
         meter = provider.get_meter("squidmesh")
         self._counters = {name: meter.create_counter(name, unit, told) for name, (unit, told) in COUNTERS.items()}
         self._histograms = {
@@ -40,13 +40,12 @@ class Metrics:
         }
 
         def look(options: CallbackOptions) -> Iterable[Observation]:
-            found = {(workflow, status): count for workflow, status, count in open_runs()}
-            return [
-                Observation(count, _attributes((("workflow", workflow), ("status", status))))
-                for (workflow, status), count in found.items()
-            ]
+            counted: dict[str, int] = {}
+            for found in open_runs():
+                counted |= found
+            return [Observation(count, {"squidmesh.status": status}) for status, count in counted.items()]
 
-        told = "Runs that have not ended, by workflow and status, as the database has them"
+        told = "Runs that have not ended, by status, as the database has them"
         meter.create_observable_gauge("squidmesh.runs.open", [look], "{run}", told)
 
     def record(self, tally: Tally) -> None:

@@ -78,7 +78,7 @@ class Trail:
         if event.rerun_of is not None:
             self.run.links.append((event.rerun_of, RUN, False))
         if event.continues is not None:
-            self.run.links.append((event.continues, RUN, event.trace is not None))
+            self.run.links.append((event.continues, RUN, True))
 
     def _over_with(self, event: Any) -> None:
         """The run is over. What is still open is closed with it; a rollback that comes later hangs under it, too."""
@@ -95,7 +95,7 @@ class Trail:
         self.ended = True
         self.tally.count("squidmesh.runs", ("workflow", self.workflow), ("outcome", outcome))
         if isinstance(event, ev.RunContinued):
-            self.run.links.append((event.run_id, RUN, self.started is not None and self.started.trace is not None))
+            self.run.links.append((event.run_id, RUN, True))
         self.run.attributes["squidmesh.outcome"] = outcome
         failure = self._told(self.run, getattr(event, "failure", None))
         run, end = self.run, max(self.run.start, event.at)

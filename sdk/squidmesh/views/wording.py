@@ -67,6 +67,17 @@ def ended(row: RunRow, run: Folded, status: str, ended_at: int | None) -> str:
     return told + repair.left_behind(run)
 
 
+def of_a_fork(run: Folded, summary: str) -> str:
+    """The summary of a run; of a fork it also says where it comes from, and whose the rest is."""
+    first = run.started
+    if first is None or first.rerun_of is None or first.from_position is None:
+        return summary
+    return (
+        f"{summary} It goes on from position {first.from_position} of run {first.rerun_of}, "
+        "which has done, and is to undo, what precedes it."
+    )
+
+
 def blockers(row: RunRow, run: Folded, found: Sequence[Finding], serving: Serving) -> list[str]:
     """What is in the way and will not go by itself, each once."""
     told: dict[str, None] = {}

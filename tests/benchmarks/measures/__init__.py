@@ -1,6 +1,7 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
 from tests.benchmarks.measures import (
+    children,
     fan_out,
     latency,
     lists,
@@ -24,9 +25,9 @@ MEASURES: tuple[Measure, ...] = (
     sequential.MEASURE,
     *latency.MEASURES,
     *fan_out.MEASURES,
+    *children.MEASURES,
     *starts.MEASURES,
     *undo.MEASURES,
-    telemetry.MEASURE,
     *signals.MEASURES,
     *ticks.MEASURES,
     *waiting.MEASURES,
@@ -35,6 +36,7 @@ MEASURES: tuple[Measure, ...] = (
     prune.MEASURE,
     lists.MEASURE,
     *views.MEASURES,
+    telemetry.MEASURE,
 )
 
 __all__ = ["MEASURES", "Measure"]

@@ -130,7 +130,7 @@ SYSTEMS = (
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
         measures=frozenset({
             "w10", "sequential", "latency", "fan_out", "starts", "undo", "signals", "ticks", "waiting", "timers",
-            "starts_beside", "prune", "lists", "views", "telemetry",
+            "starts_beside", "prune", "lists", "views", "children", "telemetry",
         }),
     ),
     System(
