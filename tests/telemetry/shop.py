@@ -7,7 +7,19 @@ from datetime import timedelta
 from opentelemetry import trace
 from pydantic import SecretStr
 
-from squidmesh import Flow, Retry, Signal, WorkflowError, approval, context, gather, sleep, step, workflow
+from squidmesh import (
+    Flow,
+    Retry,
+    Signal,
+    WorkflowError,
+    approval,
+    context,
+    continue_as_new,
+    gather,
+    sleep,
+    step,
+    workflow,
+)
 
 PAID = Signal("paid")
 
@@ -95,3 +107,23 @@ def week() -> Flow[int]:
         yield from tick(day)
         yield from sleep(timedelta(days=1))
     return 7
+
+
+@workflow
+def family(n: int) -> Flow[int]:
+    got = yield from gather(simple(n), simple(n + 1))
+    return sum(got)
+
+
+@workflow
+def regretful(n: int) -> Flow[None]:
+    yield from simple(n)
+    raise Rejected("no")
+
+
+@workflow
+def onward(left: int) -> Flow[int]:
+    yield from set_aside(left)
+    if left:
+        yield from continue_as_new(onward(left - 1))
+    return left

@@ -6,6 +6,7 @@ from typing import Any
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from squidmesh.telemetry import instrument, otlp
@@ -47,9 +48,5 @@ def test_an_export_has_every_span_once() -> None:
 
 def test_long_and_negative_values_are_varints() -> None:
     for value in (0, 127, 128, 300, 2**40, -1, True, "x" * 200):
-        request = b"\x0a" + otlp._varint(0)
-        assert request == b"\x0a\x00"
-        from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
         (known,) = Span.FromString(otlp._attribute("squidmesh.n", value)).attributes
-        assert getattr(known.value, known.value.WhichOneof("value")) == value
+        assert getattr(known.value, str(known.value.WhichOneof("value"))) == value

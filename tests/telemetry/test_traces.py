@@ -9,7 +9,7 @@ import pytest
 from squidmesh import RunFailed
 from tests.telemetry.conftest import Traced
 from tests.telemetry.receiver import attributes, well_formed
-from tests.telemetry.shop import PAID, looking, order, simple, week
+from tests.telemetry.shop import PAID, family, looking, onward, order, regretful, simple, week
 
 
 def _ordered(traced: Traced, name: str = "o-1") -> Any:
@@ -138,3 +138,41 @@ def test_a_rerun_is_a_trace_of_its_own_with_a_link_to_the_first(traced: Traced) 
     one, two = traced.received.named("RunWorkflow:order")
     assert one.trace_id != two.trace_id
     assert [(link.trace_id, link.span_id) for link in two.links] == [(one.trace_id, one.span_id)]
+
+
+def test_children_are_in_the_trace_of_their_parent_below_the_span_that_waits_for_them(traced: Traced) -> None:
+    assert traced.mesh.run(family(1)) == 3
+    spans = traced.all()
+    well_formed(spans, root="RunWorkflow:family")
+    waiting, children = traced.received.named("RunChild:simple"), traced.received.named("RunWorkflow:simple")
+    assert {span.parent_span_id for span in children} == {span.span_id for span in waiting}
+    assert {link.span_id for span in waiting for link in span.links} == {span.span_id for span in children}
+    assert len(traced.received.named("RunStep:set_aside")) == 2
+
+
+def test_a_rollback_that_goes_into_a_child_is_one_well_formed_trace(traced: Traced) -> None:
+    with traced.tracer.start_as_current_span("POST /regrets"), pytest.raises(RunFailed):
+        traced.mesh.run(regretful(1))
+    spans = traced.all()
+    well_formed(spans, root="POST /regrets")
+    undo, child = traced.received.one("Undo:simple"), traced.received.one("RunWorkflow:simple")
+    assert undo.parent_span_id == traced.received.one("Rollback:regretful").span_id
+    assert traced.received.one("Rollback:simple").parent_span_id == child.span_id
+    assert traced.received.one("Undo:set_aside").parent_span_id == traced.received.one("Rollback:simple").span_id
+
+
+def test_a_run_and_its_successor_are_one_trace_and_linked_both_ways(traced: Traced) -> None:
+    assert traced.mesh.run(onward(1)) == 0
+    spans = traced.all()
+    assert len({span.trace_id for span in spans}) == 1
+    assert [span.name for span in spans if not span.parent_span_id] == ["RunWorkflow:onward"]
+    one, two = traced.received.named("RunWorkflow:onward")
+    assert [(link.trace_id, link.span_id) for link in one.links] == [(two.trace_id, two.span_id)]
+    assert [(link.trace_id, link.span_id) for link in two.links] == [(one.trace_id, one.span_id)]
+
+
+def test_a_run_and_its_successor_hang_under_the_same_span(traced: Traced) -> None:
+    with traced.tracer.start_as_current_span("around"):
+        assert traced.mesh.run(onward(1)) == 0
+    well_formed(traced.all(), root="around")
+    assert len(traced.received.named("RunWorkflow:onward")) == 2

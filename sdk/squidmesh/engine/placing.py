@@ -73,7 +73,7 @@ def place(worker: Worker, live: Live, now: int) -> Placed:
     if held(waiting) and waiting not in live.fresh and not worker.serves(queue_of(waiting, run.queue)):
         away.append(waiting)  # another worker held it, and served its queue
     undo = _undo_away(worker, live, now)
-    trace = worker.engine.tracing.bell(run.run_id, interpreter.trace) if away or undo is not None else None
+    trace = worker.engine.tracing.bell(run.run_id, interpreter.first.trace) if away or undo is not None else None
     if not away:
         return NOTHING if undo is None else Placed((undo,), (), bells((undo,), run.run_id, trace))
     new = {event.position for event in live.pending if isinstance(event, ev.StepScheduled)}
@@ -133,8 +133,8 @@ def _task(worker: Worker, live: Live, node: StepNode, now: int, seq: int) -> New
     spec: dict[str, Any] = {"input": call.input, "run_queue": run.queue}
     if options := call.overrides.to_json():
         spec["options"] = options
-    if live.interpreter.trace is not None:
-        spec["trace"] = live.interpreter.trace
+    if live.interpreter.first.trace is not None:
+        spec["trace"] = live.interpreter.first.trace
     if node.number:
         spec["tried"] = {"number": node.number, "failed": node.failed, "first_at": node.first_at}
     if node.stage != ATTEMPT:

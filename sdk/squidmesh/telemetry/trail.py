@@ -77,6 +77,8 @@ class Trail:
             self.run.attributes["squidmesh.key"] = event.key
         if event.rerun_of is not None:
             self.run.links.append((event.rerun_of, RUN, False))
+        if event.continues is not None:
+            self.run.links.append((event.continues, RUN, True))
 
     def _over_with(self, event: Any) -> None:
         """The run is over. What is still open is closed with it; a rollback that comes later hangs under it, too."""
@@ -93,7 +95,7 @@ class Trail:
         self.ended = True
         self.tally.count("squidmesh.runs", ("workflow", self.workflow), ("outcome", outcome))
         if isinstance(event, ev.RunContinued):
-            self.run.links.append((event.run_id, RUN, False))
+            self.run.links.append((event.run_id, RUN, True))
         self.run.attributes["squidmesh.outcome"] = outcome
         failure = self._told(self.run, getattr(event, "failure", None))
         run, end = self.run, max(self.run.start, event.at)
@@ -265,6 +267,8 @@ class Trail:
         if (actor := getattr(event, "actor", None)) is not None:
             node.attributes["squidmesh.actor"] = actor
         self.settle(node, event.at, waits.ended(node.name, event), getattr(event, "failure", None))
+        if isinstance(event, ev.ChildEnded):
+            self.names[event.position] = node.name.partition(":")[2], node.place
 
     def _voted(self, event: ev.VoteCast) -> None:
         if (node := self.open.get(event.position)) is not None:

@@ -58,7 +58,8 @@ class Walks:
         elif node.last is not None:
             self._trail.one_of_several(node)
         node.began, node.number = event.at, event.number
-        self._trail.running.add(f"undo:{event.entry}")
+        if event.worker:  # else it is a child's rollback, which is waited for
+            self._trail.running.add(f"undo:{event.entry}")
 
     def undo_over(self, event: ev.UndoFailed | ev.UndoCompleted) -> None:
         if (node := self.undos.get(event.entry)) is None:
