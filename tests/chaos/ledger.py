@@ -104,7 +104,7 @@ class Ledger:
         )
         epochs: dict[str, int] = {}
         for run_id, seq, epoch, events in rows:
-            _append(runs[run_id], seq, json.loads(events))
+            append(runs[run_id], seq, json.loads(events))
             if epoch < epochs.get(run_id, 0):
                 runs[run_id].gaps.append(f"row {seq} was written by holder {epoch}, after holder {epochs[run_id]}")
             epochs[run_id] = epoch
@@ -125,7 +125,8 @@ class Ledger:
         return run
 
 
-def _append(run: Run, seq: int, rows: list[list[Any]]) -> None:
+def append(run: Run, seq: int, rows: list[list[Any]]) -> None:
+    """Put a stored row, with this number, behind what is known of the run."""
     if seq != len(run.history) + 1:
         run.gaps.append(f"row {seq} follows event {len(run.history)}")
     for n, (kind, _, *values) in enumerate(rows):
