@@ -26,7 +26,8 @@ PER_SECOND = 0.8
 
 WEIGHTS = {
     "kill a worker": 5, "freeze a worker": 4, "stop a worker": 1, "skew a clock": 1,
-    "cut from the database": 4, "snap the database": 4, "delay the database": 3, "end all sessions": 2,
+    "cut from the database": 4, "snap the database": 4, "delay the database": 3, "silence the database": 4,
+    "end all sessions": 2,
     "cut from the broker": 2, "delay the broker": 1, "empty Redis": 3, "kill Redis": 1,
     "restart PostgreSQL": 1, "crash PostgreSQL": 1,
     "drop bells": 3, "double bells": 3, "reorder bells": 3,
@@ -156,6 +157,11 @@ class Adversary:
         seat.to_database.delay = fault.much**3  # seldom long, at times near half a lease
         return lambda: setattr(seat.to_database, "delay", 0.0)
 
+    def _silence_database(self, seat: Seat, fault: Fault) -> Any:
+        """What its worker says arrives late: perhaps after its lease."""
+        seat.to_database.silence()
+        return seat.to_database.mend
+
     def _cut_broker(self, seat: Seat, fault: Fault) -> Any:
         seat.to_broker.cut()
         return seat.to_broker.mend
@@ -238,6 +244,7 @@ DOINGS: dict[str, Callable[[Adversary, Seat, Fault], Any]] = {
     "cut from the database": Adversary._cut_database,
     "snap the database": Adversary._snap_database,
     "delay the database": Adversary._delay_database,
+    "silence the database": Adversary._silence_database,
     "end all sessions": Adversary._end_sessions,
     "cut from the broker": Adversary._cut_broker,
     "delay the broker": Adversary._delay_broker,

@@ -159,6 +159,26 @@ def _grounds(chance: Random) -> Plan:
     return _plan(flows.grounds(fails), _either(fails), result="clean")
 
 
+def _shares(chance: Random) -> Plan:
+    fails = chance.random() < 0.4
+    return _plan(flows.shares(f"shared-{chance.randrange(40)}", fails), _either(fails), result=13)
+
+
+def _nests(chance: Random) -> Plan:
+    fails = chance.random() < 0.6
+    return _plan(flows.nests(chance.random() < 0.5, fails), _either(fails), result=1)
+
+
+def _undone_twice(chance: Random) -> Plan:
+    """Somebody cancels it while it fails, or is undone, and wants it rolled back at its end."""
+    call = chance.choice((
+        flows.family(3, 2, 1), flows.whole_saga(True, True), flows.links(3, 0, True), flows.nests(True, True),
+        flows.drains(6), flows.raises_heirs(2, True),
+    ))  # fmt: skip
+    acts = (Act(chance.uniform(0, 1.5), "cancel"), Act(chance.uniform(1.5, 3), "rollback"))
+    return _plan(call, "failed", "cancelled", acts=acts)
+
+
 def _unwanted(chance: Random) -> Plan:
     """Somebody stops it on the way."""
     after = chance.uniform(0, 2)
@@ -188,6 +208,7 @@ def _regretted(chance: Random) -> Plan:
 KINDS: tuple[Callable[[Random], Plan], ...] = (
     _sequence, _fan, _tolerant, _retries, _saga, _saga, _account, _drains, _doubt, _desk, _expires, _waits, _listens,
     _tells, _heir, _family, _family, _foster, _puts_off, _links, _links, _raises_heirs, _races, _spawns, _grounds,
+    _shares, _nests, _nests, _undone_twice, _undone_twice,
     _unwanted, _unwanted, _regretted, _regretted,
 )  # fmt: skip
 

@@ -153,6 +153,15 @@ BROKEN: dict[str, tuple[Callable[[World], object], str]] = {
     "the plan is out of order": (_swap_plan, "undo goes newest first"),
     "the walk is out of order": (_walk_out_of_order, "undo goes newest first"),
     "an entry has no outcome": (lambda w: w.drop(PARENT, "EntrySettled"), "each entry has one outcome"),
+    "the plan forgets something": (
+        lambda w: w.change(PARENT, "RollbackPlanned", 1, ["4", "3", "2"]), "all that was done is planned",
+    ),
+    "the child was not clean": (
+        lambda w: w.change(LINK, "RollbackEnded", 1, "partial"), "clean is never said falsely",
+    ),
+    "the child was not undone": (
+        lambda w: w.status.update(link="completed"), "clean is never said falsely",
+    ),
     "clean is a lie": (lambda w: w.change(PARENT, "EntrySettled", 1, "failed"), "clean is never said falsely"),
     "undone is a lie": (lambda w: w.drop(PARENT, "UndoCompleted"), "undone is what was undone"),
     "the undo did nothing": (_drop_effect(f"{PARENT}:4:undo"), "undone is what was undone"),

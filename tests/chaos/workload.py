@@ -306,3 +306,33 @@ def long(steps: int) -> Flow[int]:
         if n % 4 == 1:
             yield from gather(far(n), leaf(n, False))
     return steps
+
+
+@workflow(name="chaos_shares")
+def shares(key: str, fails: bool) -> Flow[int]:
+    """Joins a child that others wait for, too, beside one of its own that nobody waits for."""
+    yield from leaf(5, False).options(detached=True)
+    first, second = yield from gather(leaf(6, False).options(key=key), leaf(7, False))
+    if fails:
+        raise Late("what is shared stays")
+    return first + second
+
+
+@workflow(name="chaos_nests")
+def nests(inner_fails: bool, fails: bool) -> Flow[int]:
+    """Scopes in scopes, one of them committed, with children in them."""
+    yield from put(1)
+    with saga("outer"):
+        yield from leaf(2, False)
+        try:
+            with saga("inner"):
+                yield from gather(put(3), family(2, 1, 0))
+                if inner_fails:
+                    yield from refuse("inside")
+        except StepFailed:
+            yield from put(4)
+        with saga("kept", commit=True):
+            yield from pay(5)
+    if fails:
+        raise Late("outside")
+    return 1

@@ -1,4 +1,4 @@
-"""A way to a server that a test can cut, and make slow."""
+"""A way to a server that a test can cut, make slow, or silence."""
 
 import contextlib
 import socket
@@ -19,6 +19,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.delay = 0.0
         self._open = True
+        self._passes = threading.Event()
+        self._passes.set()
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,11 +36,17 @@ class Proxy:
         with self._lock:
             self._break()
 
+    def silence(self) -> None:
+        """Keep what is connected, and let nothing through: it all comes late, when this is mended."""
+        self._passes.clear()
+
     def mend(self) -> None:
         self._open = True
+        self._passes.set()
 
     def close(self) -> None:
         self.cut()
+        self._passes.set()
         self._listener.close()
 
     def _break(self) -> None:
@@ -72,6 +80,7 @@ class Proxy:
             while data := source.recv(65536):
                 if self.delay:
                     time.sleep(self.delay)
+                self._passes.wait()
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):

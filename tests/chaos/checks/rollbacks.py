@@ -19,7 +19,7 @@ Found = Iterator[tuple[str, str]]
 
 def check(run: Run, ledger: Ledger, done: Done) -> Iterator[Violation]:
     for planned in run.of("RollbackPlanned"):
-        for law, told in (*_order(run, planned), *_partition(run, planned)):
+        for law, told in (*_order(run, planned), *_whole(run, planned), *_partition(run, planned, ledger)):
             yield Violation(law, run.id, f"rollback {planned['number']}: {told}")
     for law, told in (*_undone(run, ledger, done), *_calls(run, done)):
         yield Violation(law, run.id, told)
@@ -56,7 +56,32 @@ def _order(run: Run, planned: Event) -> Found:
         yield "undo goes newest first", f"planned {entries}, begun {begun}"
 
 
-def _partition(run: Run, planned: Event) -> Found:
+def _whole(run: Run, planned: Event) -> Found:
+    """The plan of a run's own rollback has all that was done, and not settled before."""
+    started = next(event for event in run.of("RollbackStarted") if event["number"] == planned["number"])
+    if started["cause"] in ("scope", "race"):
+        return
+    traits = {event["position"]: event["traits"] or [] for event in run.of("StepScheduled")}
+    registered = {event["position"] for event in run.of("UndoRegistered")}
+    groups = tuple(f"{position}." for position, told in traits.items() if "group" in told)
+    settled = {event["entry"] for event in run.of("EntrySettled") if event["seq"] < planned["seq"]}
+    others = {
+        event["position"]
+        for event in run.of("ChildStarted")
+        if event["joined"] or (event["options"] or {}).get("detached")
+    }
+    for event in run.of("StepCompleted", "TransactionCommitted", "ChildEnded"):
+        position = event["position"]
+        told = traits.get(position, ["undo"])
+        nothing = event["kind"] == "ChildEnded" and (event["effects"] is False or position in others)
+        covered = position in registered and "undo" not in told
+        if event["seq"] > planned["seq"] or nothing or covered or "pure" in told or position.startswith(groups):
+            continue
+        if position not in settled and position not in planned["entries"]:
+            yield "all that was done is planned", f"{position} ({event['kind']}) is not in {planned['entries']}"
+
+
+def _partition(run: Run, planned: Event, ledger: Ledger) -> Found:
     """Each planned entry has one outcome when the rollback is over, and clean is said of none that is not."""
     ends = [event for event in run.of("RollbackEnded") if event["number"] == planned["number"]]
     if not ends:
@@ -74,6 +99,23 @@ def _partition(run: Run, planned: Event) -> Found:
         for event in mine if over["outcome"] == "clean" else ():
             if event["state"] != "undone" and not (event["state"] == "skipped" and event["reason"] in FORGIVEN):
                 yield "clean is never said falsely", f"{entry} is {event['state']} ({event['reason']})"
+            if event["state"] == "undone" and (left := _left_of_child(run, entry, ledger)):
+                yield "clean is never said falsely", f"{entry}: {left}"
+
+
+def _left_of_child(run: Run, entry: str, ledger: Ledger) -> str | None:
+    """What speaks against it that a child was undone."""
+    at = next((e["run_id"] for e in run.of("ChildStarted", "StepDeferred") if e["position"] == entry), None)
+    child = ledger.runs.get(run.history[0]["continues"] if entry == "0" else at or "")
+    if child is None:
+        return None
+    last = child if entry == "0" else ledger.newest(child)
+    ends = last.of("RollbackEnded")
+    if last.status == "completed" or (entry == "0" and not ends):
+        return f"run {last.id} is {last.status}, and was not rolled back"
+    if ends and ends[-1]["outcome"] != "clean":
+        return f"the rollback of run {last.id} is {ends[-1]['outcome']}"
+    return None
 
 
 def _undone(run: Run, ledger: Ledger, done: Done) -> Found:
