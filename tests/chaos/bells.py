@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from random import Random
+from typing import Any
 
 import redis
 
@@ -23,13 +24,13 @@ def steal(lists: redis.Redis, how: str, seconds: float, seed: float) -> None:
 
 def _steal(lists: redis.Redis, how: str, seconds: float, chance: Random) -> None:
     until = time.monotonic() + seconds
-    held: list[tuple[str, bytes]] = []
+    held: list[tuple[bytes, bytes]] = []
     while time.monotonic() < until:
         with suppress(redis.RedisError):
-            found = lists.blpop(list(QUEUES), 0.2)  # type: ignore[arg-type] — newer than its stubs: parts of seconds
+            found: Any = lists.blpop(list(QUEUES), 1)
             if found is None:
                 continue
-            queue, bell = found[0].decode(), found[1]
+            queue, bell = found
             match how:
                 case "double":
                     lists.rpush(queue, bell, bell)
@@ -48,7 +49,7 @@ def _steal(lists: redis.Redis, how: str, seconds: float, chance: Random) -> None
     lists.close()
 
 
-def _give_back(lists: redis.Redis, held: list[tuple[str, bytes]], chance: Random) -> None:
+def _give_back(lists: redis.Redis, held: list[tuple[bytes, bytes]], chance: Random) -> None:
     chance.shuffle(held)
     for queue, bell in held:
         lists.rpush(queue, bell)

@@ -95,10 +95,13 @@ class Ledger:
 
     @classmethod
     def read(cls, connection: psycopg.Connection[Any]) -> "Ledger":
-        columns = (
-            "id::text, workflow, key, status, reason, parent::text, ended_at IS NOT NULL, worker, length, chain::text"
-        )
-        runs = {row[0]: Run(*row) for row in connection.execute(f"SELECT {columns} FROM squidmesh_runs ORDER BY id")}
+        runs = {
+            row[0]: Run(*row)
+            for row in connection.execute(
+                "SELECT id::text, workflow, key, status, reason, parent::text, ended_at IS NOT NULL, worker, length, "
+                "chain::text FROM squidmesh_runs ORDER BY id"
+            )
+        }
         rows = connection.execute(
             "SELECT run_id::text, seq, epoch, events::text FROM squidmesh_history ORDER BY run_id, seq"
         )
@@ -109,10 +112,12 @@ class Ledger:
                 runs[run_id].gaps.append(f"row {seq} was written by holder {epoch}, after holder {epochs[run_id]}")
             epochs[run_id] = epoch
         left = defaultdict(list)
-        for table in ("tasks", "joins", "inbox"):
-            what = {"tasks": "position || ' ' || coalesce(worker, 'free')", "joins": "position", "inbox": "kind"}[table]
-            for run_id, told in connection.execute(f"SELECT run_id::text, {what} FROM squidmesh_{table}"):
-                left[run_id].append(f"{table} {told}")
+        for run_id, told in connection.execute(
+            "SELECT run_id::text, 'task ' || position || ' ' || coalesce(worker, 'free') FROM squidmesh_tasks "
+            "UNION ALL SELECT run_id::text, 'join ' || position FROM squidmesh_joins "
+            "UNION ALL SELECT run_id::text, 'inbox ' || kind FROM squidmesh_inbox"
+        ):
+            left[run_id].append(told)
         bank = defaultdict(list)
         for run_id, key, cents in connection.execute("SELECT run, key, cents FROM chaos_bank"):
             bank[run_id, key].append(cents)
