@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tests.chaos import report
 from tests.chaos.arena import Arena
+from tests.chaos.plans import NAMES
 from tests.chaos.storm import storm
 
 
@@ -27,7 +28,10 @@ def main() -> int:
     parser.add_argument("--redis-url", help="a Redis to use, and to empty")
     parser.add_argument("--rabbitmq-url", help="a RabbitMQ to use in its place")
     parser.add_argument("--keep", type=Path, help="a folder for the log of effects, violations and what workers said")
+    parser.add_argument("--only", default=",".join(sorted(NAMES)), help="kinds of plans (default: %(default)s)")
     given = parser.parse_args()
+    if unknown := (only := frozenset(given.only.split(","))) - NAMES:
+        parser.error(f"--only: no such kind: {', '.join(sorted(unknown))}")
     seed = random.randrange(10**6) if given.seed is None else given.seed
     console = Console(width=160)
     console.print(f"python -m tests.chaos --seconds {given.seconds:g} --seed {seed}", highlight=False)
@@ -36,7 +40,7 @@ def main() -> int:
         folder = given.keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
         with Arena(folder, given.workers, given.database_url, given.redis_url, given.rabbitmq_url) as arena:
-            outcome = storm(arena, given.seconds, seed, given.rate)
+            outcome = storm(arena, given.seconds, seed, given.rate, only)
         report.show(outcome, seed, given.seconds, console)
         report.keep(outcome, folder)
     if outcome.violations:

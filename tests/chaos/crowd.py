@@ -28,15 +28,17 @@ AWAY = (StoreUnavailable, DBAPIError, OSError)
 
 
 class Crowd:
-    """Starts ``rate`` plans a second until ``rest``, and then only does what is still to be done.
+    """Starts ``rate`` plans a second, of the kinds ``only``, until ``rest``; then only does what is still to be done.
 
     ``happened``: whether an effect is there, by key: what a person finds out who looks after a step in doubt.
     """
 
-    def __init__(self, mesh: Mesh, seed: int, rate: float, happened: Callable[[str], bool]) -> None:
+    def __init__(
+        self, mesh: Mesh, seed: int, rate: float, only: frozenset[str], happened: Callable[[str], bool]
+    ) -> None:  # fmt: skip
         self._mesh = mesh
         self._chance = Random(seed)
-        self._rate = rate
+        self._rate, self._only = rate, only
         self._happened = happened
         self._errands: list[tuple[float, int, Callable[[], bool]]] = []
         self._order = count()
@@ -78,7 +80,7 @@ class Crowd:
                 time.sleep(0.02)
             if self._resting:
                 return
-            plan = draw(self._chance)
+            plan = draw(self._chance, self._only)
             whom = ""
             if plan.listener is not None and (listener := self._start(plan.listener, f"listener-{n}", "")) is not None:
                 whom = listener.run_id

@@ -213,6 +213,9 @@ KINDS: tuple[Callable[[Random], Plan], ...] = (
 )  # fmt: skip
 
 
-def draw(chance: Random) -> Plan:
-    """The next plan."""
-    return chance.choice(KINDS)(chance)
+NAMES = frozenset(kind.__name__.removeprefix("_") for kind in KINDS)
+
+
+def draw(chance: Random, only: frozenset[str] = NAMES) -> Plan:
+    """The next plan, of one of these kinds."""
+    return chance.choice([kind for kind in KINDS if kind.__name__.removeprefix("_") in only])(chance)

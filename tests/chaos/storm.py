@@ -39,13 +39,13 @@ class Outcome:
     calm: float = 0.0
 
 
-def storm(arena: Arena, seconds: float, seed: int, rate: float) -> Outcome:
+def storm(arena: Arena, seconds: float, seed: int, rate: float, only: frozenset[str]) -> Outcome:
     """Run one on an arena that is up."""
     migrate(arena.database_url)
     with arena.connect() as connection:
         connection.execute(BANK)
     with Mesh(arena.database_url, broker=arena.broker_url, lease=LEASE, sweep=SWEEP) as mesh:
-        crowd = Crowd(mesh, seed, rate, lambda key: any(done.key == key for done in read(arena.log)))
+        crowd = Crowd(mesh, seed, rate, only, lambda key: any(done.key == key for done in read(arena.log)))
         adversary = Adversary(arena, schedule(seed, seconds))
         arena.fill()
         try:
