@@ -2,6 +2,7 @@
 
     python samples/nightly/main.py FOLDER
 
+A second schedule looks every five minutes whether the folder has become too large, and says so twice a day at most.
 Files are named by their day: 2026-03-28-web.log. The program serves its schedule until Ctrl-C.
 """
 
@@ -18,9 +19,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from squidmesh import Cron, Flow, Mesh, MeshError, Schedule, now, run_info, step, workflow
+from squidmesh import Cron, Every, Flow, Mesh, MeshError, Schedule, now, run_info, sleep, step, workflow
 
 KEEP = 30  # days
+MOST = 1_000_000_000  # bytes that the folder should have
 NIGHTLY = "0 2 * * *"
 HOME = "Europe/Sofia"
 
@@ -64,11 +66,36 @@ def drop(folder: str, day: date) -> None:
             archive.unlink()
 
 
+@workflow
+def watch_size(folder: str, most: int) -> Flow[int]:
+    size = yield from measure(folder)
+    if size > most:
+        yield from warn(folder, size)
+        yield from sleep(timedelta(hours=12))  # as long as this run is open, ticks are skipped
+    return size
+
+
+@step(pure=True)
+def measure(folder: str) -> int:
+    return sum(file.stat().st_size for file in Path(folder).iterdir())
+
+
+@step
+def warn(folder: str, size: int) -> None:
+    with Path(folder, "warnings.txt").open("a") as warnings:
+        warnings.write(f"this folder has {size} bytes\n")
+
+
 def nightly(mesh: Mesh, folder: str, expression: str = NIGHTLY, tz: str = HOME) -> Schedule[Packed]:
     """Each night has its own day to pack: all that were missed are caught up, and a slow one delays no other."""
     return mesh.schedule(
         f"pack {folder}", Cron(expression, tz=tz), pack_the_day(folder, tz), catch_up="all", overlap="allow", jitter=60
     )
+
+
+def watchful(mesh: Mesh, folder: str, most: int = MOST) -> Schedule[int]:
+    """Only how it is now matters: missed ticks are not caught up, and a run that is still open stands for the next."""
+    return mesh.schedule(f"watch {folder}", Every(300), watch_size(folder, most), catch_up="none", overlap="skip")
 
 
 def main() -> int:
@@ -84,6 +111,7 @@ def main() -> int:
     try:
         with Mesh() as mesh, mesh.worker():
             schedule = nightly(mesh, str(Path(given.folder).resolve()), given.when, given.tz)
+            watchful(mesh, str(Path(given.folder).resolve()))
             if given.since:
                 zone = ZoneInfo(given.tz)
                 begin = datetime(given.since.year, given.since.month, given.since.day, tzinfo=zone)

@@ -241,12 +241,16 @@ class Handle(Generic[T_co]):
     ) -> Handle[T_co]:
         """Start a new run of the same workflow with the same input, once this one has ended.
 
+        It is nobody's child and no link of a chain; of a run that was continued it is this one that runs again.
+
         :param from_position: the command there runs anew, and all that follow; what precedes it keeps its results,
-            which stay this run's to undo. Without it, all of the workflow runs again.
+            which stay this run's to undo, children and deferred calls among them. Without it, all runs again.
         :param allow_irreversible: ``True``, with ``actor`` and ``note``: although irreversible steps run again.
-        :raises UnsafeRerun: irreversible steps that have completed, or may have, would run again.
+        :raises UnsafeRerun: irreversible steps that have completed, or may have, would run again: here, in a
+            child, or in a run that this one was continued by.
         :raises NoSuchEntry: there is no such position; it has the ``candidates``.
-        :raises IllegalState: it has not ended; or what precedes the position was undone.
+        :raises IllegalState: it has not ended; what precedes the position was undone; or nothing can go on from there
+            (a part of a race, a member whose elders have not come out well): it names the nearest that works.
         """
         started = rerun(self._engine, self.run_id, from_position, allow_irreversible, actor, note, key)
         return self._mesh.handle(started)

@@ -36,6 +36,7 @@ from squidmesh.ports import Clock, Doorbell, Store
 from squidmesh.retention import export, prune
 from squidmesh.scheduling import Schedule
 from squidmesh.settings import Settings
+from squidmesh.telemetry.instrument import Telemetry
 from squidmesh.telemetry.logs import log_events
 from squidmesh.views.checking import CheckReport, checked
 from squidmesh.views.summary import Counts, Page, RunSummary, counted, summarise
@@ -113,7 +114,10 @@ class Mesh:
                     store.close()
                     raise
                 clock: Clock = store.clock  # type: ignore[attr-defined]
-                self._engine = Engine(store, clock, self._code, self._ring(), self.settings, self, [log_events])
+                told = Telemetry(self, store)
+                self._engine = Engine(
+                    store, clock, self._code, self._ring(), self.settings, self, [log_events, told], told
+                )
             return self._engine
 
     def _open(self) -> Store:
@@ -149,6 +153,7 @@ class Mesh:
         if doorbell is not None:
             doorbell.close()
         if engine is not None:
+            engine.tracing.close()
             engine.store.close()
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ OURS = "squidmesh"
 #: The columns: figure, heading, format.
 COLUMNS = (
     ("steps_per_s", "steps/s", "{:,.0f}"),
+    ("children_per_s", "children/s", "{:,.0f}"),
     ("starts_per_s", "starts/s", "{:,.0f}"),
     ("undos_per_s", "undos/s", "{:,.0f}"),
     ("lowered_percent", "lowered by %", "{:.1f}"),

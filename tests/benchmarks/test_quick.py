@@ -44,6 +44,6 @@ def test_an_unknown_measure_is_refused_with_what_there_is(capsys: pytest.Capture
     with pytest.raises(SystemExit):
         main(["--only", "speed"])
     assert (
-        "unknown: speed; there is fan_out, latency, prune, sequential, signals, starts, starts_beside, ticks, timers, "
-        "undo, waiting, w10" in capsys.readouterr().err
+        "unknown: speed; there is children, fan_out, latency, lists, prune, sequential, signals, starts, "
+        "starts_beside, telemetry, ticks, timers, undo, views, w10, waiting" in capsys.readouterr().err
     )

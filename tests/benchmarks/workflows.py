@@ -27,6 +27,17 @@ def spread(width: int) -> Flow[int]:
     return len(done.results)
 
 
+@workflow
+def only_child(payload: str) -> Flow[str]:
+    return (yield from noop(payload))
+
+
+@workflow
+def brood(children: int, window: int) -> Flow[int]:
+    done = yield from fan_out(only_child, [PAYLOAD] * children, limit=window)
+    return len(done.results)
+
+
 @step
 def undoable(payload: str) -> str:
     return payload

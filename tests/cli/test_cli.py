@@ -61,7 +61,7 @@ def test_migrate_without_a_database_makes_the_embedded_default(tmp_path: Path) -
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://me:secret@127.0.0.1:1/none"])
 def test_a_url_that_cannot_work_is_one_line_without_its_password(tmp_path: Path, url: str) -> None:
     failed = _run("migrate", "--database", url, folder=tmp_path)
-    assert failed.returncode == 1
+    assert failed.returncode == 4
     assert failed.stderr.startswith("squidmesh: ")
     assert failed.stderr.count("\n") == 1
     assert "secret" not in failed.stderr

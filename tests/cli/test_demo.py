@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from squidmesh import Handle, Mesh
+from squidmesh.cli.demo import processes
 from squidmesh.events import (
     AttemptFailed,
     AttemptLost,
@@ -186,7 +187,9 @@ def test_what_it_says_to_type_next_works(demo: Demo, tmp_path: Path) -> None:
             assert worker.ended() == 0
         assert any(isinstance(event, AttemptLost) for event in order.history())
     assert typed(look, copy).count("  completed  ") == len(ORDERS) + 1
-    assert typed(report, copy) == "rollback clean: 3 undone\n"
+    shown = typed(report, copy)
+    assert "Rollback  clean" in shown
+    assert shown.count("completed, undone") == 3
 
 
 def started_and_being_packed(mesh: Mesh) -> Handle[Any]:
@@ -272,3 +275,9 @@ def wait_until_gone(running: Process) -> None:
     while left := [pid for pid in pids(running.lines) if not gone(pid)]:
         assert time.monotonic() < until, f"still there: {left}"
         time.sleep(LOOK_EVERY)
+
+
+def test_a_worker_of_a_demo_that_is_gone_does_not_stay() -> None:
+    orphan = os.environ | {processes.PARENT_VARIABLE: "1"}  # not the process that starts it here
+    ended = subprocess.run(processes.COMMAND, env=orphan, timeout=60, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, b"")

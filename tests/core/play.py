@@ -23,6 +23,7 @@ START = 1_700_000_000_000_000
 class Play:
     """One run of a workflow. ``history`` is what a store would hold; ``last`` the latest decision."""
 
+    run_id: ClassVar[str] = "run-1"
     steps: ClassVar[Mapping[str, Step[..., Any]]] = {}  # today's code, as far as undos are looked up in it
 
     def __init__(self, workflow: Workflow[..., Any], *args: Any, deadline: int | None = None, **kwargs: Any) -> None:
@@ -31,7 +32,7 @@ class Play:
         self.time = START
         self.history: list[Event] = []
         self.unrecorded: list[Event] = []
-        self.live = Interpreter(workflow, "run-1", steps=self.steps)
+        self.live = Interpreter(workflow, self.run_id, steps=self.steps)
         started = ev.RunStarted(
             workflow=workflow.name, version=workflow.version, input=call.input, deadline=deadline,
             interpreter_version=INTERPRETER_VERSION,
@@ -118,14 +119,14 @@ class Play:
         self.learn(taken)
         if self.live.again:
             self.live.close()
-            self.live = Interpreter(self.workflow, "run-1", steps=self.steps)
+            self.live = Interpreter(self.workflow, self.run_id, steps=self.steps)
             self.live.replay([*self.history, *self.unrecorded], self.time)
         return self.record()
 
     @property
     def reports(self) -> list[RollbackReport]:
         chain = self.live.chain
-        return [report(chain, rollback, "run-1", self.workflow.name) for rollback in chain.rollbacks]
+        return [report(chain, rollback, self.run_id, self.workflow.name) for rollback in chain.rollbacks]
 
     @property
     def report(self) -> RollbackReport:
@@ -136,7 +137,7 @@ class Play:
         """Forget the live interpreter and replay all of history, perhaps with other code."""
         self.live.close()
         self.unrecorded.clear()
-        self.live = Interpreter(workflow or self.workflow, "run-1", steps=self.steps)
+        self.live = Interpreter(workflow or self.workflow, self.run_id, steps=self.steps)
         self.live.replay(self.history, self.time)
         self.last = self.live.take()
         return self.last

@@ -25,6 +25,7 @@ from squidmesh import (
     PartialEffect,
     Retry,
     RetryStep,
+    RunFailed,
     StillUnknown,
     context,
     gather,
@@ -635,3 +636,24 @@ def test_a_member_of_a_group_is_checked_and_compensated_by_whoever_picks_it_up(
     kinds = [event.kind for event in handle.history()]
     assert "StepChecked" in kinds
     assert "CompensateEnded" in kinds
+
+
+@workflow
+def calls_small() -> Flow[int]:
+    yield from sleep(0)
+    return 1
+
+
+@step
+def calls_returns_a_call() -> Any:
+    return calls_small()
+
+
+@workflow
+def calls_waits_for_nothing() -> Flow[Any]:
+    return (yield from calls_returns_a_call())
+
+
+def test_a_step_that_returns_the_call_of_a_workflow_is_told_that_it_has_not_run(mesh: VirtualMesh) -> None:
+    with pytest.raises(RunFailed, match="a call of `calls_small`, which has not run; yield that from the workflow"):
+        mesh.run(calls_waits_for_nothing())

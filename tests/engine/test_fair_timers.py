@@ -20,35 +20,35 @@ DRAIN = Bell(BellKind.DRAIN, "default")
 order: list[Any] = []
 
 
-@step
+@step(name="fair.note")
 def note(what: Any) -> None:
     order.append(what)
 
 
-@step
+@step(name="fair.takes_a_moment")
 def takes_a_moment(what: Any) -> None:
     time.sleep(0.01)
     order.append(what)
 
 
-@workflow
+@workflow(name="fair.wakes")
 def wakes(seconds: float) -> Flow[None]:
     yield from sleep(seconds)
     yield from note(seconds)
 
 
-@workflow
+@workflow(name="fair.wakes_at")
 def wakes_at(due: datetime) -> Flow[None]:
     yield from sleep_until(due)
     yield from takes_a_moment("timer")
 
 
-@workflow
+@workflow(name="fair.begins")
 def begins(what: str = "fresh") -> Flow[None]:
     yield from note(what)
 
 
-@workflow
+@workflow(name="fair.spreads")
 def spreads(width: int) -> Flow[None]:
     yield from fan_out(note, [f"task {n}" for n in range(width)])
 

@@ -56,7 +56,7 @@ def ticks_off() -> Flow[None]:
     yield from record(str(run_info().tick))
 
 
-@workflow
+@workflow(name="clock.naps")
 def naps(seconds: float) -> Flow[None]:
     yield from sleep(seconds)
 

@@ -237,6 +237,18 @@ def test_past_its_pivot_a_failed_step_is_tried_again(mesh: VirtualMesh) -> None:
         handle.retry_step("repair.after", **WHO)
 
 
+def test_past_its_pivot_a_step_that_fails_again_can_be_skipped_or_tried_once_more(mesh: VirtualMesh) -> None:
+    broken.add("after")
+    handle = started(mesh, past_its_pivot(5))
+    for _ in range(2):
+        handle.retry_step("repair.after", **WHO)
+        mesh.drain()
+        assert (handle.status(), handle.explain().reason) == ("blocked", "past_pivot")
+    broken.clear()
+    handle.retry_step("repair.after", **WHO)
+    assert handle.result() == 5
+
+
 def test_past_its_pivot_a_failed_step_is_skipped_with_a_value(mesh: VirtualMesh) -> None:
     broken.add("after")
     handle = started(mesh, past_its_pivot(5))

@@ -39,12 +39,12 @@ GO = Signal("go")
 class Refused(WorkflowError): ...
 
 
-@step
+@step(name="kept.doubled")
 def doubled(n: int) -> int:
     return 2 * n
 
 
-@workflow
+@workflow(name="kept.pays")
 def pays(n: int = 1, fails: bool = False) -> Flow[int]:
     paid = yield from doubled(n)
     if fails:
@@ -52,23 +52,23 @@ def pays(n: int = 1, fails: bool = False) -> Flow[int]:
     return paid
 
 
-@workflow
+@workflow(name="kept.waits")
 def waits() -> Flow[bool]:
     return (yield from GO.wait())
 
 
-@workflow
+@workflow(name="kept.opens")
 def opens(door: str, password: SecretStr) -> Flow[SecretStr]:
     yield from doubled(len(door))
     return password
 
 
-@workflow
+@workflow(name="kept.asks_another")
 def asks_another(n: int) -> Flow[int]:
     return (yield from pays(n))
 
 
-@workflow
+@workflow(name="kept.counts_down")
 def counts_down(n: int) -> Flow[int]:
     yield from doubled(n)
     if n:
@@ -77,7 +77,7 @@ def counts_down(n: int) -> Flow[int]:
     return n
 
 
-def a_child(mesh: VirtualMesh, parent: Handle[Any], name: str = "pays") -> Handle[Any]:
+def a_child(mesh: VirtualMesh, parent: Handle[Any], name: str = "kept.pays") -> Handle[Any]:
     """A run of this workflow with that parent, as an engine would start it."""
     engine = mesh.connect_engine()
     told = RunStarted(
@@ -136,7 +136,7 @@ def test_a_limit_takes_the_oldest_and_a_dry_run_takes_nothing(mesh: VirtualMesh)
 
 def test_a_tree_goes_when_all_of_it_has_ended_and_is_as_old_as_its_youngest_end(mesh: VirtualMesh) -> None:
     parent = ended(mesh)
-    child = a_child(mesh, parent, "waits")
+    child = a_child(mesh, parent, "kept.waits")
     mesh.advance(HOUR)
     assert mesh.prune(older_than=MINUTE).runs == 0
     child.signal(GO)
@@ -242,7 +242,7 @@ def test_everything_that_is_asked_of_a_pruned_run_is_not_found(mesh: VirtualMesh
         handle.status, handle.result, handle.inspect, handle.explain, handle.history, handle.cancel,
         lambda: handle.signal(GO), lambda: handle.rollback(**by), lambda: handle.rollback(dry_run=True),  # type: ignore[arg-type]
         lambda: handle.rerun(**by), lambda: handle.approve(actor="ann"), lambda: handle.terminate(**by),  # type: ignore[arg-type]
-        lambda: handle.undo_mark_done("doubled", **by), lambda: mesh.signal(handle.run_id, GO),
+        lambda: handle.undo_mark_done("kept.doubled", **by), lambda: mesh.signal(handle.run_id, GO),
         lambda: mesh.handle(handle.run_id),
     ):  # fmt: skip
         with pytest.raises(RunNotFound, match="pruned"):

@@ -21,7 +21,7 @@ NOON = datetime(2026, 3, 27, 12, tzinfo=UTC)  # clocks go ahead in Sofia on the 
 
 @pytest.fixture
 def mesh() -> Iterator[VirtualMesh]:
-    with VirtualMesh(workflows=[sample.pack_the_day], now=NOON) as mesh:
+    with VirtualMesh(workflows=[sample.pack_the_day, sample.watch_size], now=NOON) as mesh:
         yield mesh
 
 
@@ -63,6 +63,27 @@ def test_nights_that_were_slept_through_are_each_caught_up(mesh: VirtualMesh, tm
     mesh.drain()
     mesh.advance(61)  # the jitter
     assert there(tmp_path) == [f"{day}.zip" for day in days]
+
+
+def test_a_folder_that_is_too_large_is_warned_of_once_while_the_run_that_warned_is_open(
+    mesh: VirtualMesh, tmp_path: Path
+) -> None:
+    log(tmp_path, date(2026, 3, 27), "web")
+    schedule = sample.watchful(mesh, str(tmp_path), most=1)
+    mesh.advance(timedelta(hours=11))
+    assert len((tmp_path / "warnings.txt").read_text().splitlines()) == 1
+    assert {tick.outcome for tick in schedule.ticks()} == {"started", "skipped"}
+    mesh.advance(timedelta(hours=2))
+    assert len((tmp_path / "warnings.txt").read_text().splitlines()) == 2
+
+
+def test_what_was_not_watched_while_nothing_was_up_is_not_caught_up(mesh: VirtualMesh, tmp_path: Path) -> None:
+    schedule = sample.watchful(mesh, str(tmp_path))
+    mesh.sleep_through(timedelta(hours=5, minutes=2))
+    mesh.advance(601)
+    outcomes = [str(tick.outcome) for tick in schedule.ticks()]
+    assert outcomes.count("started") == 2
+    assert set(outcomes) == {"started", "missed"}
 
 
 def test_old_archives_go(mesh: VirtualMesh, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from squidmesh.ports import Append, Appended, Claimed, RunChange
+from squidmesh.ports import Append, Appended, Claimed, Letter, RunChange
 from squidmesh.store import SqlStore
 from squidmesh.store.committer import Committer
 
@@ -106,6 +106,25 @@ def test_two_appends_of_one_run_are_never_in_one_batch(disk: Disk) -> None:
     disk.go_on.release(3)
     writers.end()
     assert [len(batch) for batch in disk.batches] == [1, 2, 1]
+    committer.close()
+
+
+def telling(seq: int, receiver: int) -> Append:
+    letter = Letter(f"run-{receiver}", "ChildEnded", "[]", "default")
+    return Append(f"run-{seq}", "w1", 1, seq, "[]", 0, change=RunChange("completed", ended_at=1), letters=(letter,))
+
+
+def test_ends_that_tell_one_run_are_written_together_and_what_it_appends_itself_is_not(disk: Disk) -> None:
+    committer = Committer(disk.write, direct=0)
+    writers = Writers(committer)
+    writers.begin(plain(2))
+    assert disk.arrived.acquire(timeout=30)
+    for append in (telling(4, 8), telling(6, 8), plain(8), telling(10, 12), plain(12)):
+        writers.begin(append)
+        wait_until(lambda append=append: committer._waiting and committer._waiting[-1].append is append)
+    disk.go_on.release(3)
+    writers.end()
+    assert disk.batches == [[2], [4, 6, 10], [8, 12]]
     committer.close()
 
 

@@ -119,7 +119,7 @@ def do_everything(store: SqlStore) -> None:
     store.note(one, first.position, "w1", 1, "[{}]")
     store.hand_back("w1", [(one, second.position, 1)])
     store.report("w1", [outcome(first), outcome(third, retry_at=1)])
-    again = store.claim("w1", one, CAN, known=2)
+    again = store.claim("w1", one, CAN, known=lambda _: 2)
     assert again is not None
     store.withdraw(one, "w1", 2, ["7.1", "7.2", "7.3"])
     store.append(an_append(again, 6, change=RunChange("failed", ended_at=1)))
@@ -239,7 +239,7 @@ LISTS = [
     RunFilter(attributes={"customer": 7}),
     RunFilter(attributes={"customer": 7}, status=["waiting"]),
     RunFilter(key="k"),
-    RunFilter(parent=str(uuid4())),
+    RunFilter(parent="01920e5a-7c1d-7000-8000-000000000000"),
 ]
 """What an operator asks for. All the runs there are sleep; so what is asked for is mostly not there."""
 

@@ -35,7 +35,7 @@ def test_an_open_approval_tells_the_votes_so_far_and_its_deadline() -> None:
     assert [action.cli for action in found.next_actions] == [
         f"squidmesh approve {RUN} fraud-desk --actor …",
         f"squidmesh reject {RUN} fraud-desk --actor …",
-        None,
+        f"squidmesh cancel {RUN}",
     ]
 
 

@@ -270,7 +270,7 @@ def test_a_run_that_was_not_undone_whole_says_what_was_left_behind() -> None:
         "The run failed at 2026-01-01 00:01:01 UTC, 1 min after its start: Declined: no funds. Not all of it was "
         "undone: 'reserve' at position 1 (was skipped, as ada knows) and 'ship' at position 3 (cannot be undone)."
     )
-    assert commands(found) == ["undo-mark-done RUN 3 --actor … --note …"]
+    assert commands(found) == ["show RUN", "undo-mark-done RUN 3 --actor … --note …"]
 
 
 def test_a_run_whose_rollback_was_refused_says_so_and_can_be_rolled_back() -> None:

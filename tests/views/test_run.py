@@ -368,7 +368,7 @@ def test_the_json_of_a_view_keeps_its_form() -> None:
             },
             "replay": {"possible": False, "safe": True, "unsafe": []},
         },
-        "parent": None, "continued_as": None, "rerun_of": None, "attributes": {},
+        "parent": None, "continued_as": None, "rerun_of": None, "from_position": None, "attributes": {},
         "created_at": "2026-01-01T00:00:00Z", "ended_at": None, "deadline": None, "events": None,
     }  # fmt: skip
 

@@ -36,13 +36,16 @@ def queue_of(broker_queue: str) -> str | None:
 
 
 def message(bell: Bell) -> dramatiq.Message[None]:
-    """The message that rings this bell. It needs no declared actor, so a client can send it too."""
+    """The message that rings this bell. It needs no declared actor, so a client can send it too.
+
+    Its option ``traceparent``, where runs are traced, is for the host's own middleware: nothing here reads it.
+    """
     return dramatiq.Message(
         queue_name=queue_on_broker(bell.queue),
         actor_name=_PREFIX + bell.kind.value,
         args=(bell.queue, bell.run_id),
         kwargs={},
-        options={},
+        options={} if bell.trace is None else {"traceparent": bell.trace},
     )
 
 

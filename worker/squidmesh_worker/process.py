@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from squidmesh.errors import MeshError
+from squidmesh.telemetry.configure import configure_if_wanted
 from squidmesh_worker.options import Options
 from squidmesh_worker.serving import Serving, serve
 
@@ -65,6 +66,7 @@ def work(options: Options, lifeline: socket.socket | None = None) -> int:
     _listen(stop, lifeline)
     _set_up_logging(options.verbose)
     try:
+        configure_if_wanted()
         modules = [_import(name, options.verbose) for name in options.modules]
         mesh = _mesh(modules, options)
         serving, worker = _serve(mesh, options)

@@ -155,7 +155,8 @@ def _failed(run: Interpreter, node: StepNode, failure: Failure) -> None:
 
 
 def _overruled(run: Interpreter, node: StepNode, event: ev.StepRetried | ev.StepSkipped) -> None:
-    """A person did not let the failure of a step stand."""
+    """A person did not let the failure of a step stand; should it fail again, that is told again."""
+    run.told = None
     run.asked.recorded.overruled[node.position] -= 1
     run.asked.held.pop(node.position, None)
     if isinstance(event, ev.StepRetried):

@@ -11,42 +11,28 @@ from typing import Any, TypeVar
 
 from squidmesh.core import events as ev
 from squidmesh.core.broken import Broken
-from squidmesh.core.calls import Call, Command, Options
-from squidmesh.core.children import MOST_DEEP, child_id, too_deep
-from squidmesh.core.commands import FanOutCommand, Gather, Log, Pending, Publish, Race, Sleep, Spawn
-from squidmesh.core.deferring import SUFFIX, Defer, Deferred
-from squidmesh.core.effects import Effect, Trait
+from squidmesh.core.calls import Call, Options
+from squidmesh.core.effects import Effect
 from squidmesh.core.events import Event
-from squidmesh.core.failure import describe
-from squidmesh.core.gates import Gate
 from squidmesh.core.nodes import (
     ATTEMPT,
     DOUBT,
     GONE,
-    Bad,
     ChildNode,
-    FanOutNode,
     GateNode,
     GatherNode,
-    Gone,
     Group,
     Leaf,
     Node,
     Outcome,
-    RaceNode,
     SendNode,
     SignalNode,
     StepNode,
     TimerNode,
-    given,
 )
-from squidmesh.core.payloads import size_check
 from squidmesh.core.recorded import Recorded
-from squidmesh.core.scopes import AddUndo
-from squidmesh.core.signals import SignalSend, SignalWait
 from squidmesh.core.step import ForgottenStep, Step
 from squidmesh.core.turn import Place
-from squidmesh.errors import Cancelled, ChildFailed, PayloadError, StepFailed
 
 _OF_A_STEP = (ev.StepScheduled, ev.UndoRegistered)
 
@@ -62,8 +48,8 @@ class Asked:
 
     __slots__ = (
         "open", "recorded", "spawned", "new", "steps", "unneeded", "groups", "spent", "waits", "gates", "sends",
-        "unplaced", "held", "links", "published", "strict", "run_id", "first", "_new_leaves", "_place", "_now",
-        "_max_payload",
+        "unplaced", "held", "links", "published", "strict", "run_id", "first", "place", "now", "max_payload",
+        "_new_leaves",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +74,7 @@ class Asked:
         self.run_id = run_id
         self.first: ev.RunStarted  # of the run's history
         self._new_leaves: list[str] = []  # opened in the turn that goes on
-        self._place, self._now, self._max_payload = place, now, max_payload
+        self.place, self.now, self.max_payload = place, now, max_payload
 
     def load(self, history: Iterable[Event]) -> None:
         """What is recorded from here on. A step that is open was asked for already: another worker has moved it, and an
@@ -138,196 +124,23 @@ class Asked:
         for kept in (self.groups, self.spent, self.unplaced, self.waits, self.gates, self.sends, self.links):
             kept.pop(position, None)
 
-    def node(self, command: Command[Any], position: str) -> Node:
-        """Give a command its place in the tree, and ask for its event."""
-        command.taken = True
-        match command:
-            case Call() if command.definition.is_step:
-                return self._schedule(command, position)
-            case Call():
-                return self._child(command, position)
-            case Sleep():
-                return self._timer(command, position)
-            case SignalWait():
-                return self._wait(command, position)
-            case SignalSend():
-                return self._send(command, position)
-            case Gate():
-                return self._gate(command, position)
-            case Gather(members=members, as_list=as_list):
-                gather = GatherNode(position, self.stop, as_list)
-                for n, member in enumerate(members, 1):
-                    if not gather.stopped:
-                        gather.add(self.node(member, f"{position}.{n}"))
-                gather.ready = True
-                gather.look()
-                return gather
-            case FanOutCommand():
-                fan = FanOutNode(position, self.stop, command.members, command.limit, command.tolerate, self.node)
-                fan.ready = True
-                fan.look()
-                return fan
-            case Race(members=members):
-                self._no_irreversible(members)
-                race = RaceNode(position, self.stop, self._won)
-                for n, member in enumerate(members, 1):
-                    if race.outcome is None:
-                        race.add(self.node(member, f"{position}.{n}"))
-                return race
-            case Spawn(call=call):
-                spawned = self.node(call, position)
-                assert isinstance(spawned, (StepNode, ChildNode))
-                spawned.spawned = True
-                self.spawned[position] = spawned
-                return given(position, Pending(position))
-            case Pending(position=of):
-                spawned = self.spawned[of]
-                spawned.observed = True
-                return _cancelled(spawned, position) if isinstance(spawned.outcome, Gone) else spawned
-            case Defer():
-                return self._defer(command, position)
-            case Publish():
-                return self._publish(command, position)
-            case Log(message=message, level=level):
-                self._ask(ev.MessageLogged(position=position, message=message, level=level))
-                return given(position, None)
-            case AddUndo(function=function, input=input):
-                self._ask(ev.UndoRegistered(position=position, number=1, function=function, input=input))
-                return given(position, None)
-            case _:
-                raise self._refused(f"{command.told()} is not a command of this version")
-
-    def _publish(self, command: Publish, position: str) -> Node:
-        try:
-            size_check(command.value, self._max_payload, f"the value published as {command.name!r}")
-        except PayloadError as refused:
-            raise self._refused(str(refused)) from None
-        self.published[command.name] = command.value
-        self._ask(ev.ValuePublished(position=position, name=command.name, value=command.value))
-        return given(position, None)
-
-    def _no_irreversible(self, members: Iterable[Command[Any]]) -> None:
-        for member in members:
-            match member:
-                case Call() if member.definition.is_step and member.definition.irreversible:  # type: ignore[union-attr]
-                    raise self._refused(
-                        f"{member.told()} is irreversible and stands in a race, where it would have to be undone if "
-                        "it lost: yield it by itself, after the race"
-                    )
-                case Gather(members=inner) | FanOutCommand(members=inner) | Race(members=inner):
-                    self._no_irreversible(inner)
-                case _:
-                    pass
-
-    def _refused(self, message: str) -> Broken:
-        place = self._place()
+    def refused(self, message: str) -> Broken:
+        place = self.place()
         return Broken("code_error", f"{place.file}:{place.line}: {message}", place)
-
-    def _schedule(self, call: Call[Any], position: str) -> StepNode:
-        node = StepNode(position, call)
-        traits = node.definition.traits
-        if self.strict and not any(trait in traits for trait in _SAY_HOW):
-            raise self._refused(
-                f"{call.told()} has no undo, and the workflow is declared strict_undo=True: give the step an undo "
-                f"(@{node.step}.undo), or declare it pure=True or irreversible=True"
-            )
-        asked = ev.StepScheduled(
-            at=self._now(), position=position, step=node.step, input=call.input, options=call.overrides.to_json(),
-            traits=traits, undo=getattr(node.definition, "undo_name", None),
-        )  # fmt: skip
-        found = self._ask(asked)
-        node.traits = traits
-        if found is None:
-            self.steps.append(node)
-        else:
-            assert isinstance(found, ev.StepScheduled)
-            node.elsewhere, node.scheduled_seq, node.traits = found.elsewhere, found.seq, found.traits
-        if traits and Trait.GROUP in traits:
-            self.groups[position] = node
-        return self._opened(node)
-
-    def _child(self, call: Call[Any], position: str) -> ChildNode:
-        """A child has its id from here on. One with a key may be there already: its holder looks, and says so."""
-        flow: Any = call.definition
-        if call.overrides.retry is not None:
-            raise self._refused(
-                f"options(retry=) are for steps: {call.told()} is a workflow, whose steps have their own"
-            )
-        asked = ev.ChildStarted(
-            at=self._now(), position=position, run_id=child_id(self.run_id, position, self._now()), workflow=flow.name,
-            input=call.input, options=call.overrides.to_json(), version=flow.version,
-            queue=call.overrides.queue or flow.queue or self.first.queue,
-        )  # fmt: skip
-        if self.first.depth >= MOST_DEEP:
-            refused = ChildNode(asked, flow.result)
-            refused.settle(too_deep(flow.name))
-            return refused
-        found = self.recorded.claim(asked, self._place)
-        node = ChildNode(found if isinstance(found, ev.ChildStarted) else asked, flow.result)
-        if found is None and call.overrides.key is not None:
-            self.links[position] = node
-        elif found is None:
-            self.new.append(asked)
-        return self._opened(node)
-
-    def _defer(self, command: Defer, position: str) -> Node:
-        at = self._now()
-        asked = ev.StepDeferred(
-            at=at, position=position, run_id=child_id(self.run_id, position, at), input=command.input(at),
-            workflow=f"{self.first.workflow}{SUFFIX}", version=self.first.version, queue=self.first.queue,
-        )  # fmt: skip
-        found = self._ask(asked)
-        return given(position, Deferred(found.run_id if isinstance(found, ev.StepDeferred) else asked.run_id))
 
     def linked(self, event: ev.ChildStarted) -> None:
         """It is on record which run a child is."""
         if (node := self.links.pop(event.position, None)) is not None:
             node.asked, node.run_id, node.joined = event, event.run_id, event.joined
 
-    def _timer(self, command: Sleep, position: str) -> TimerNode:
-        due = self._now() + round(command.duration * 1_000_000) if command.duration is not None else command.until
-        assert due is not None
-        found = self._ask(ev.TimerSet(position=position, due=due))
-        return self._opened(TimerNode(position, found.due if isinstance(found, ev.TimerSet) else due))
-
-    def _wait(self, command: SignalWait, position: str) -> SignalNode:
-        due = None if command.timeout is None else self._now() + round(command.timeout * 1_000_000)
-        found = self._ask(ev.SignalAwaited(position=position, name=command.signal.name, due=due))
-        node = SignalNode(position, command.signal, found.due if isinstance(found, ev.SignalAwaited) else due)
-        self.waits[position] = node
-        return self._opened(node)
-
-    def _send(self, command: SignalSend, position: str) -> SendNode:
-        """A message is sent by the holder of the run, and on record when it was: until then it stays open."""
-        try:
-            size_check(command.payload, self._max_payload, f"the payload of signal {command.name!r}")
-        except PayloadError as refused:
-            raise self._refused(str(refused)) from None
-        node = SendNode(position, command.run_id, command.name, command.payload)
-        sent = ev.SignalSent(position=position, run_id=node.run_id, name=node.name, payload=node.payload)
-        if self.recorded.claim(sent, self._place) is None:
-            self.sends[position] = node
-        return self._opened(node)
-
-    def _gate(self, command: Gate, position: str) -> GateNode:
-        due = command.due(self._now())
-        asked = ev.GateOpened(
-            at=self._now(), position=position, gate=command.kind, name=command.name, needed=command.needed, due=due
-        )
-        found = self._ask(asked)
-        promised = found if isinstance(found, ev.GateOpened) else asked
-        node = GateNode(position, command, promised.needed, promised.due)
-        self.gates[position] = node
-        return self._opened(node)
-
-    def _opened(self, leaf: L) -> L:
+    def opened(self, leaf: L) -> L:
         self.open[leaf.position] = leaf
         self._new_leaves.append(leaf.position)
         return leaf
 
-    def _ask(self, event: Any) -> Event | None:
+    def ask(self, event: Any) -> Event | None:
         """What history has recorded for a command, or None: then its event is new, and part of the decision."""
-        found = self.recorded.claim(event, self._place)
+        found = self.recorded.claim(event, self.place)
         if found is None:
             self.new.append(event)
         return found
@@ -337,7 +150,7 @@ class Asked:
         if not self.recorded.had(event):
             self.new.append(event)
 
-    def _won(self, position: str, index: int) -> None:
+    def won(self, position: str, index: int) -> None:
         self.emit(ev.RaceWon(position=position, index=index))
 
     def stop(self, node: Node) -> None:
@@ -451,20 +264,3 @@ class Asked:
 def _leaves_nothing(node: StepNode) -> bool:
     """Whether a step that is not tried again has nothing to be asked about."""
     return node.effect is Effect.NONE and not (node.failed and node.definition.compensate_handler is not None)
-
-
-_SAY_HOW = frozenset({Trait.UNDO, Trait.PURE, Trait.IRREVERSIBLE, Trait.GROUP})
-
-
-def _cancelled(spawned: StepNode | ChildNode, position: str) -> Node:
-    """What the workflow gets that waits for something which was cancelled with the scope that spawned it."""
-    name = spawned.step if isinstance(spawned, StepNode) else spawned.workflow
-    failure = describe(
-        Cancelled(f"{name!r} at position {spawned.position} was cancelled with the scope it belonged to")
-    )
-    node = Node(position)
-    if isinstance(spawned, StepNode):
-        node.settle(Bad(StepFailed(name, spawned.position, failure), failure))
-    else:
-        node.settle(Bad(ChildFailed(spawned.run_id, name, failure), failure))
-    return node

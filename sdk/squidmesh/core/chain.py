@@ -88,16 +88,20 @@ class Chain:
         return (entry for entry in reversed(self.entries.values()) if self._is_armed(entry))
 
     def _is_armed(self, entry: Entry) -> bool:
-        return entry.settled is None and entry.seq > self.kept and not self.covered(entry)
+        return entry.settled is None and not self.inherited(entry) and not self.covered(entry)
+
+    def inherited(self, entry: Entry) -> bool:
+        """Whether a fork has an entry from another run, whose it stays (one without a number has only just arrived)."""
+        return 0 < entry.seq <= self.kept
 
     def covered(self, entry: Entry) -> bool:
         """Whether undos that the step registered while it ran stand for an undo of its own."""
         return (
-            entry.kind == "step"
+            entry.position in self._registered
+            and entry.kind == "step"
             and entry.certain
             and entry.irreversible is None
             and not entry.has(Trait.UNDO)
-            and bool(self._registered.get(entry.position))
         )
 
     def registered(self, position: str) -> int:
@@ -301,7 +305,7 @@ class Chain:
             case ev.TransactionCommitted(result=result):
                 entry.kind, entry.result, entry.function = "transaction", result, known.undo
                 entry.members = tuple(self._groups.pop(position, ()))
-        if (group := self._group_of(position)) is not None:
+        if self._groups and (group := self._group_of(position)) is not None:
             group.append(entry)
         elif entry.kind == "step" or entry.members or entry.function is not None:
             self._keep(entry)

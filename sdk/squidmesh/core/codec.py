@@ -51,34 +51,37 @@ def _values(names: tuple[str, ...]) -> Callable[[Event], tuple[Any, ...]]:
 _VALUES = {cls: _values(_NAMES[cls.__name__]) for cls in ALL}
 
 
-class _Reader:
-    """Makes the events of one class from its stored values: what the class's own making does, without what that checks.
+_Read = Callable[[int, int, list[Any]], Event]
+
+
+def _reader(cls: type[Event]) -> _Read:
+    """Makes events of one class from their stored rows: what the class's own making does, without what that checks.
 
     Half of what a long history costs to read was in the making of frozen values, which set each field by its name.
     """
+    new, put_seq, put_at, failure = object.__new__, _setter(cls, "seq"), _setter(cls, "at"), _FAILURE.get(cls, EPOCH)
+    own = [f for f in fields(cls) if f.name not in ("seq", "at")]
+    puts = [_setter(cls, f.name) for f in own]
+    defaults = [(put, f.default, f.default_factory) for put, f in zip(puts, own, strict=True)]
+    left_out = [defaults[n:] for n in range(len(own) + 1)]  # by how many values there are
 
-    __slots__ = ("_at", "_cls", "_fields", "_seq", "failure")
-
-    def __init__(self, cls: type[Event]) -> None:
-        self._cls = cls
-        self._seq, self._at = _setter(cls, "seq"), _setter(cls, "at")
-        own = (f for f in fields(cls) if f.name not in ("seq", "at"))
-        self._fields = [(_setter(cls, f.name), f.default, f.default_factory) for f in own]
-        self.failure = _FAILURE.get(cls, EPOCH) - 2  # where it is among the values
-
-    def __call__(self, seq: int, at: int, values: list[Any]) -> Event:
-        event: Event = object.__new__(self._cls)
-        self._seq(event, seq)
-        self._at(event, at)
-        if self.failure < len(values) and values[self.failure] is not None:
-            values[self.failure] = Failure.from_json(values[self.failure])
-        for (put, _, _), value in zip(self._fields, values, strict=False):
+    def read(seq: int, at: int, row: list[Any]) -> Event:
+        event: Event = new(cls)
+        put_seq(event, seq)
+        put_at(event, at)
+        if failure < len(row) and row[failure] is not None:
+            row[failure] = Failure.from_json(row[failure])
+        values = row[2:]
+        for put, value in zip(puts, values, strict=False):
             put(event, value)
-        for put, default, made in self._fields[len(values) :]:
-            if default is MISSING and made is MISSING:
-                raise PayloadError(f"event {seq} of kind {event.kind!r} lacks a field: its row is damaged")
-            put(event, made() if made is not MISSING else default)
+        if len(values) < len(puts):
+            for put, default, made in left_out[len(values)]:
+                if default is MISSING and made is MISSING:
+                    raise PayloadError(f"event {seq} of kind {event.kind!r} lacks a field: its row is damaged")
+                put(event, default if made is MISSING else made())
         return event
+
+    return read
 
 
 def _setter(cls: type[Event], name: str) -> Callable[[Event, Any], None]:
@@ -88,7 +91,7 @@ def _setter(cls: type[Event], name: str) -> Callable[[Event, Any], None]:
     return put
 
 
-_READERS = {name: _Reader(cls) for name, cls in BY_KIND.items()}
+_READERS = {name: _reader(cls) for name, cls in BY_KIND.items()}
 
 
 def encode(events: Iterable[Event]) -> str:
@@ -116,14 +119,15 @@ def decode(text: str, first_seq: int = 0) -> list[Event]:
     """
     events: list[Event] = []
     at = 0
-    for n, (kind, time, *values) in enumerate(loads(text)):
+    for n, row in enumerate(loads(text)):
+        kind, time = row[0], row[1]
         at = time if n == 0 or time >= EPOCH else at + time
         if (read := _READERS.get(kind)) is None:
             raise PayloadError(
                 f"event {first_seq + n if first_seq else n + 1} is of kind {kind!r}, which this version of Squid Mesh "
                 "does not know: a newer one has written it; read it with that one"
             )
-        events.append(read(first_seq + n if first_seq else 0, at, values))
+        events.append(read(first_seq + n if first_seq else 0, at, row))
     return events
 
 

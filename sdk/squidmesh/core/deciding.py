@@ -20,7 +20,7 @@ from squidmesh.core.chain import Entry, Rollback
 from squidmesh.core.events import Event
 from squidmesh.core.failure import Failure, failure_of
 from squidmesh.core.gates import counted
-from squidmesh.core.nodes import Bad
+from squidmesh.core.nodes import Bad, ChildNode
 from squidmesh.core.rollback import next_move, plan, race_due
 from squidmesh.core.settling import next_call, verdict
 from squidmesh.errors import InvalidPayload, NonDeterminism, PayloadError
@@ -169,8 +169,10 @@ def _over(run: Interpreter, ending: Ending) -> Event | None:
 
 
 def _unobserved(run: Interpreter) -> Failure | None:
-    """A failure of something spawned that nobody waited for."""
+    """A failure of something spawned that nobody waited for; that of a detached child is its own, whenever it comes."""
     for spawned in run.asked.spawned.values():
+        if isinstance(spawned, ChildNode) and spawned.detached:
+            continue
         if isinstance(spawned.outcome, Bad) and not spawned.observed:
             return spawned.outcome.failure
     return None

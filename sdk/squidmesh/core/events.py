@@ -52,6 +52,7 @@ class RunStarted(Event):
     from_position: str | None = None  # of a fork: what precedes it came out in the run that it is a rerun of
     kept: int = 0  # number of the last event that was copied from there; its effects stay that run's to undo
     ancestors: list[dict[str, Any]] = field(default_factory=list)  # see past.py; the oldest first
+    trace: str | None = None  # what it hangs under, as a W3C traceparent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,18 +16,15 @@ The rule of this file: a pure function of the old history. What no fork can keep
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from squidmesh.core import events as ev
 from squidmesh.core.chain import Chain, Rollback
-from squidmesh.core.effects import Trait
 from squidmesh.core.events import Event
 from squidmesh.core.past import order
-from squidmesh.core.recorded import COMMANDS, told
-
-POSITION = re.compile(r"\d+(\.\d+)*")
+from squidmesh.core.places import hindrance, position_of
+from squidmesh.core.recorded import COMMANDS
 
 GAP = (ev.ScopeEntered, ev.ScopeLeft, ev.PatchTaken)
 """Events whose position is that of the next command."""
@@ -36,17 +33,11 @@ CAME_OUT = (
     ev.StepCompleted, ev.StepFailed, ev.StepSkipped, ev.StepCancelled, ev.TransactionCommitted, ev.ChildEnded,
 )  # fmt: skip
 
-DONE = (
-    ev.StepCompleted, ev.StepSkipped, ev.TransactionCommitted, ev.TimerFired, ev.SignalTaken, ev.SignalSent,
-    ev.GateDecided, ev.GateExpired, ev.ValuePublished, ev.MessageLogged, ev.UndoRegistered, ev.StepDeferred,
-)  # fmt: skip
-"""Events that let a group go on which has the command for a member."""
-
 GIVEN_UP = (ev.StepCancelled, ev.TimerCancelled, ev.ChildCancelRequested)
 """Events that follow from others; from the position on they may follow from how the run ended."""
 
-OF_THE_RUN = (ev.RunBlocked,)
-"""Events that have a position, and are not of the command there."""
+OF_THE_RUN = (ev.RunBlocked, ev.RunJoined)
+"""Events that have a position, and are not of the command there: that of ``RunJoined`` is another run's."""
 
 TO_ITS_END = (ev.CancelRequested, ev.FailRequested, ev.RunTerminated, ev.RunFailed, ev.RunCancelled)
 
@@ -69,56 +60,13 @@ class Forked:
         return position in self.anew or order(position) >= self.at
 
 
-def places(history: Sequence[Event]) -> dict[str, str]:
-    """The positions that a run can be forked at, and what stands there."""
-    asked: dict[str, Event] = {}
-    for event in history:
-        if isinstance(event, COMMANDS):
-            asked.setdefault(event.position, event)
-    members = _members(history, asked)
-    return {at: told(asked[at]) for at in sorted(asked, key=order) if "." not in at or at in members}
-
-
-def is_place(history: Sequence[Event], position: str) -> bool:
-    """Whether a run can be forked there: also at a command that leaves no trace of its own, as a ``gather``."""
-    if not POSITION.fullmatch(position):
-        return False
-    if "." in position:
-        return position in places(history)
-    tops = [order(at)[0] for at in map(_position, history) if at is not None]
-    return 1 <= int(position) <= max(tops, default=0)
-
-
-def _members(history: Sequence[Event], asked: Mapping[str, Event]) -> set[str]:
-    """Members that can run anew while their elder siblings keep their results: all these must have come out well, and
-    have been asked for before. Not in a race, nor in a transaction: these are one.
-    """
-    whole = {e.position for e in history if isinstance(e, ev.RaceWon)}
-    whole |= {e.position for e in history if isinstance(e, ev.StepScheduled) and Trait.GROUP in e.traits}
-    done = {e.position for e in history if isinstance(e, DONE)}
-    done |= {e.position for e in history if isinstance(e, ev.ChildEnded) and e.outcome == "completed"}
-    found: set[str] = set()
-    top, elders_done, latest = "", True, 0
-    for at in sorted(asked, key=order):
-        if (this := at.partition(".")[0]) != top:
-            top, elders_done, latest = this, True, 0
-        if elders_done and "." in at and asked[at].seq > latest and not _inside(at, whole):
-            found.add(at)
-        elders_done, latest = elders_done and at in done, max(latest, asked[at].seq)
-    return found
-
-
-def _inside(position: str, whole: Set[str]) -> bool:
-    """Whether a position is a part of one of these."""
-    parts = position.split(".")
-    return any(".".join(parts[:n]) in whole for n in range(1, len(parts)))
-
-
 def fork(history: Sequence[Event], position: str, actor: str, note: str) -> Forked:
-    """What a new run begins with that goes on from a position of this history, which is a place of it.
+    """What a new run begins with that goes on from a position of this history, which has come to it.
 
-    :raises Unforkable: what precedes it was undone, or is not there to be kept.
+    :raises Unforkable: it is no place; what precedes it was undone, or is not there to be kept.
     """
+    if (hindered := hindrance(history, position)) is not None:
+        raise Unforkable(f"it cannot go on from there, for {hindered.why}: name position {hindered.nearest}")
     copy = _Copy(history, position)
     copy.refuse()
     kept = [_as_new(event) for event in map(copy.taken, history) if event is not None]
@@ -263,7 +211,7 @@ class _Copy:
         return None if number is None else replace(event, number=number)
 
     def _of_a_command(self, event: Event) -> Event | None:
-        position = _position(event)
+        position = position_of(event)
         if position is None or not self.precedes(position):
             return None
         if isinstance(event, GIVEN_UP):
@@ -286,9 +234,3 @@ def _entry(event: Event) -> str | None:
         return event.position.removesuffix(":undo")
     found: str | None = getattr(event, "entry", None)
     return found
-
-
-def _position(event: Event) -> str | None:
-    """The position of the command that an event is of."""
-    found = getattr(event, "position", None)
-    return found if isinstance(found, str) and POSITION.fullmatch(found) else None

@@ -71,6 +71,7 @@ class Interpreter:
         self.first: ev.RunStarted  # of its history
         self.start_at: int | None = None  # it begins no sooner
         self.deadline: int | None = None
+        self.trace: str | None = None  # what it hangs under
         self.length = 0  # events known, those included that are about to be recorded
         self.script = Script(self)
         self.scopes = Scoping(self)
@@ -98,6 +99,8 @@ class Interpreter:
 
     def replay(self, history: Sequence[Event], now: int = 0) -> None:
         """Rebuild the run from its history (from the first event on); what is missing at its end is decided anew."""
+        if history and isinstance(first := history[0], ev.RunStarted):
+            self.trace = first.trace
         if not self.script.begun and any(map(is_over, history)):
             self._body_is_over(history)
         else:

@@ -13,6 +13,7 @@ from typing import Any
 from squidmesh.core import events as ev
 from squidmesh.core.effects import Trait
 from squidmesh.core.events import Event
+from squidmesh.core.past import order
 from squidmesh.core.payloads import dumps, mask
 from squidmesh.core.turn import Place
 from squidmesh.errors import NonDeterminism
@@ -40,6 +41,7 @@ class Recorded:
         "_ended",
         "_groups",
         "_scopes",
+        "_forked_at",
         "overruled",
         "calls",
     )
@@ -52,12 +54,15 @@ class Recorded:
         self._ended = False
         self._groups: list[str] = []  # prefixes of what runs inside of transactions
         self._scopes: dict[tuple[str, str], ev.ScopeEntered | ev.ScopeLeft] = {}  # not yet met by the replay
+        self._forked_at: tuple[int, ...] = ()  # the place of a fork
         self.overruled: Counter[str] = Counter()  # positions of steps whose failure a person did not let stand
         self.calls: dict[str, list[Event]] = {}  # what was called about steps that have not ended
 
     def load(self, history: Iterable[Event]) -> None:
         for event in history:
             match event:
+                case ev.RunStarted(from_position=str(place)):
+                    self._forked_at = order(place)
                 case ev.PatchTaken(name=name):
                     self._patches.add(name)
                 case ev.StepScheduled(position=position) if position.startswith(tuple(self._groups)):
@@ -93,10 +98,10 @@ class Recorded:
         self._no_scope_missed(asked, place)
         found = self._commands.pop(asked.position, None)
         if found is None:
-            blocking = [p for p in self._commands if _top(p) >= _top(asked.position)]
+            blocking = [p for p in self._commands if self._later(p, asked.position)]
             if not blocking and not self._ended:
                 return None
-            first = min(blocking, key=_order, default=asked.position)
+            first = min(blocking, key=order, default=asked.position)
             had = self.told(first) if blocking else "the end of the run"
             at = place()
             raise NonDeterminism(first, had, f"yields {told(asked)}", at.file, at.line)
@@ -106,6 +111,16 @@ class Recorded:
             at = place()
             raise NonDeterminism(asked.position, difference[0], f"yields {difference[1]}", at.file, at.line)
         return found
+
+    def _later(self, known: str, asked: str) -> bool:
+        """Whether history can have a command only after another was asked for.
+
+        But a fork may ask for a member from its place on while elder members, which it has from another run, are still
+        to be met: those come through the window of a ``fan_out``, one after another.
+        """
+        if self._forked_at and order(known) < self._forked_at <= order(asked):
+            return False
+        return _top(known) >= _top(asked)
 
     def scope(self, event: ev.ScopeEntered | ev.ScopeLeft, place: Callable[[], Place]) -> bool:
         """Whether history has recorded that a scope is entered, or left, here.
@@ -147,7 +162,7 @@ class Recorded:
 
     def left(self) -> str | None:
         """The first position that history has and the code has not yielded yet."""
-        return min(self._commands, key=_order) if self._commands else None
+        return min(self._commands, key=order) if self._commands else None
 
     def told(self, position: str) -> str:
         return self._names.get(position, "something")
@@ -224,7 +239,3 @@ def _some(values: dict[str, Any], names: set[str]) -> str:
 
 def _top(position: str) -> int:
     return int(position.partition(".")[0])
-
-
-def _order(position: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in position.split("."))

@@ -46,7 +46,7 @@ def plan(chain: Chain, begun: ev.RollbackStarted, carried: Iterable[str] = ()) -
         entry.id
         for entry in _candidates(chain, begun)
         if (not entry.settled or ((begun.cause == "parent" or entry.scope in taken) and _left_behind(entry)))
-        and entry.seq > chain.kept
+        and not chain.inherited(entry)
         and _concerned(chain, begun, entry)
         and not chain.covered(entry)
     ]

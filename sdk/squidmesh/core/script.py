@@ -18,6 +18,7 @@ from squidmesh.core.continuing import ContinueAsNew, continued
 from squidmesh.core.deciding import Ending
 from squidmesh.core.deterministic import RunInfo
 from squidmesh.core.failure import failure_of
+from squidmesh.core.growing import node
 from squidmesh.core.nodes import Bad, ChildNode, Group, Node, Ok, StepNode
 from squidmesh.core.past import Life, lives, living
 from squidmesh.core.payloads import secrets_in, size_check
@@ -131,7 +132,7 @@ class Script:
                     if isinstance(value, RollbackScope):
                         self.awaiting = self.run.scopes.rollback(value, position)
                     else:
-                        self.awaiting = self.run.asked.node(value, position)
+                        self.awaiting = node(self.run.asked, value, position)
             match self.awaiting.outcome:
                 case Ok(given) if not isinstance(self.awaiting, (StepNode, ChildNode, Group)):
                     turn = self._body.send(given)  # answered at once: spawn, publish, log

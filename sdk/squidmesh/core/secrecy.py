@@ -74,9 +74,11 @@ def mark(form: Any, twin: Any) -> Any:
 
 def mask(stored: Any) -> Any:
     """The stored value as views and logs may show it: each secret ``**********``, keys the user's own."""
+    if type(stored) is str or stored is None:  # as most are
+        return stored
     match stored:
         case dict():
-            return MASK if KEY in stored else {_unescaped(k): mask(v) for k, v in stored.items()}
+            return MASK if KEY in stored else {_unescaped(k) if k[:1] == "$" else k: mask(v) for k, v in stored.items()}
         case list():
             return [mask(v) for v in stored]
         case _:

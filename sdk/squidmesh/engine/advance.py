@@ -30,11 +30,11 @@ from squidmesh.core.status import Reason, RunStatus
 from squidmesh.engine import children, inline, placing
 from squidmesh.engine.continuing import chain_of
 from squidmesh.engine.hold import drained_by, fire, fold, hold, learn, unblocked
-from squidmesh.engine.linking import link
+from squidmesh.engine.linking import circles, link
 from squidmesh.engine.live import Live
 from squidmesh.engine.pace import BUDGET
 from squidmesh.errors import Cancelled
-from squidmesh.ports import Append, Appended, Bell, BellKind, KeyTaken, RunChange
+from squidmesh.ports import Append, Appended, Bell, BellKind, KeyTaken, ReceiverGone, RunChange
 
 if TYPE_CHECKING:
     from squidmesh.engine.worker import Worker
@@ -140,6 +140,7 @@ def _of_children(worker: Worker, live: Live, decision: Decision) -> bool:
     facts: list[Event] = []
     if decision.blocked is None and live.interpreter.asked.links:
         facts = link(worker, live)
+    facts += circles(worker, live)
     undo = live.interpreter.undo
     if undo is not None and undo.kind == "child":
         facts.append(ev.UndoStarted(at=worker.engine.clock.now(), entry=undo.id, number=undo.attempts + 1))
@@ -268,14 +269,14 @@ def _record(worker: Worker, live: Live, call: Call | None, change: RunChange | N
     )  # fmt: skip
     try:
         wrote = worker.engine.store.append(append)
-    except KeyTaken:  # by a run that was started since we looked: looked at again, it is joined
+    except (KeyTaken, ReceiverGone):  # a run with a child's key was started or pruned since we looked: again
         return Appended(accepted=False, pinged=False)
     if wrote.accepted:
         live.recorded(worker.engine, recorded)
         live.pending, live.taken, live.fresh, live.passed = [], [], [], []
         follow.extend(placed.bells)
         if told is not children.NOBODY:
-            children.ring(worker, told, follow)
+            children.ring(worker, told, wrote.awake, follow)
     return wrote
 
 

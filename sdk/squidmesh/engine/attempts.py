@@ -188,6 +188,7 @@ def _call(worker: Worker, holder: str, task: TaskRow, spec: dict[str, Any]) -> T
         first_at=tried.get("first_at", 0), scheduled_seq=task.scheduled_seq, save=save, tell=tell,
         kind=CallKind(spec.get("call", CallKind.ATTEMPT)), cycle=spec.get("cycle", 1),
         failure=None if failure is None else Failure.from_json(failure), saved=saved,
+        trace=spec.get("trace"),
     )  # fmt: skip
 
 
@@ -201,9 +202,11 @@ def _undo(
 ) -> Trial:
     """An undo that belongs to this queue: its entry is as the history has it."""
     history = worker.engine.store.history(task.run_id)
-    chain = Chain.of(decode_rows([(row.seq, row.events) for row in history]))
+    events = decode_rows([(row.seq, row.events) for row in history])
+    chain, begun = Chain.of(events), events[0]
+    trace = begun.trace if isinstance(begun, ev.RunStarted) else None
     step = worker.engine.code.steps.get(task.step)
-    call = undoing(task.run_id, chain.entries[spec["entry"]], chain.active[0], step, save, tell)
+    call = undoing(task.run_id, chain.entries[spec["entry"]], chain.active[0], step, save, tell, trace)
     call.number, call.saved = spec["number"], saved
     if task.progress:
         call.progress = loads(task.progress)

@@ -60,6 +60,8 @@ class Trial:
     failure: Failure | None = None  # that a compensate is given
     entry: Entry | None = None  # that an undo is of
     rollback: RollbackInfo | None = None
+    trace: str | None = None  # of the run
+    spot: str = ""  # where its span is, if not at its own place
     begun: int = 0
     saved: list[Any] = field(default_factory=list)
 
@@ -94,6 +96,19 @@ class Trial:
                 return f"{self.run_id}:{self.home}"
             case _:
                 return forward
+
+    @property
+    def place(self) -> str:
+        """Where its span is in the trace of the run (core/trace.py)."""
+        match self.kind:
+            case CallKind.ATTEMPT:
+                return self.spot or f"{self.position}#{self.number}"
+            case CallKind.COMPENSATE:
+                return f"{self.position}:compensate:{self.cycle}"
+            case CallKind.CHECK:
+                return self.position
+            case CallKind.UNDO:
+                return f"undo:{self.entry.id if self.entry else self.position}#{self.number}"
 
     @property
     def home(self) -> str:
@@ -159,13 +174,13 @@ def undo_place(entry: Entry) -> str:
     return entry.id if entry.kind == "registered" else f"{entry.position}:undo"
 
 
-def undoing(run_id: str, entry: Entry, rollback: Rollback, step: Any, save: Any, tell: Any) -> Trial:
+def undoing(run_id: str, entry: Entry, rollback: Rollback, step: Any, save: Any, tell: Any, trace: str | None) -> Trial:
     """The call of an entry's undo; ``step`` is today's definition of it, if there is one."""
     begun = rollback.begun
     return Trial(
         run_id=run_id, position=entry.position, step=step, number=entry.attempts, input=entry.input,
         overrides=NO_OPTIONS, progress=entry.progress, failed=entry.spent, first_at=entry.first_at, scheduled_seq=0,
-        save=save, tell=tell, kind=CallKind.UNDO, entry=entry,
+        save=save, tell=tell, kind=CallKind.UNDO, entry=entry, trace=trace,
         rollback=RollbackInfo(
             rollback_id(run_id, rollback.number), begun.cause, begun.failure, begun.actor, begun.note
         ),

@@ -15,9 +15,9 @@ end of which nobody hears, and what was told is never told again by a replay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from squidmesh.core import events as ev
 from squidmesh.core.applying import BODY_OVER
@@ -30,6 +30,7 @@ from squidmesh.core.failure import describe
 from squidmesh.core.interpreter import INTERPRETER_VERSION, Interpreter
 from squidmesh.core.report import report
 from squidmesh.core.status import RunStatus
+from squidmesh.core.trace import at_place
 from squidmesh.engine.continuing import passed_on, successor
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.known import OWN
@@ -49,9 +50,12 @@ class Told:
     runs: tuple[NewRun, ...] = ()
     letters: tuple[Letter, ...] = ()
 
-    def bells(self) -> list[Bell]:
-        letters = [Bell(BellKind.ADVANCE, letter.queue, letter.run_id) for letter in self.letters]
-        return [*letters, *bells_of(self.runs)]
+    def bells(self, engine: Engine, awake: Container[str] = ()) -> list[Bell]:
+        """For those who have something to do now, but not for whom is ``awake``."""
+        letters = [
+            Bell(BellKind.ADVANCE, letter.queue, letter.run_id) for letter in self.letters if letter.run_id not in awake
+        ]
+        return [*letters, *bells_of(engine, self.runs)]
 
 
 NOBODY = Told()
@@ -64,14 +68,14 @@ KIN = (
 def told(engine: Engine, live: Live, recorded: Sequence[Event], over: str | None) -> Told:
     """What others hear of events that are about to be recorded; ``over``: the status that the run ends with."""
     of_concern = [event for event in recorded if isinstance(event, KIN)]
-    if over is None and not of_concern:
+    if over is None and not of_concern and not live.passed:
         return NOBODY
     runs = [*_children(live, of_concern)]
     letters = [*_to_children(live, of_concern)]
+    if live.passed and (row := engine.store.newest(live.run.chain or live.run_id)) is not None:
+        letters += passed_on(live.passed, row)
     if over == RunStatus.CONTINUED:
         runs += [successor(live, event) for event in recorded if isinstance(event, ev.RunContinued)]
-        if live.passed and (row := engine.store.newest(live.run.chain or live.run_id)) is not None:
-            letters += passed_on(live.passed, row)
         letters += _answer(live.interpreter)
     elif over is not None:
         letters += _at_the_end(live, recorded, over)
@@ -79,22 +83,13 @@ def told(engine: Engine, live: Live, recorded: Sequence[Event], over: str | None
 
 
 def _children(live: Live, events: Sequence[Event]) -> Iterator[NewRun]:
-    """The rows of new children. One that is joined before it is there knows of that from its beginning."""
+    """The rows of new children."""
     for event in events:
         if isinstance(event, ev.StepDeferred) or (isinstance(event, ev.ChildStarted) and not event.joined):
-            joined = [_joined(live, e) for e in events if _joins(e) and e.run_id == event.run_id]
-            yield _child(live, event, joined)
+            yield _child(live, event)
 
 
-def _joins(event: Event) -> TypeGuard[ev.ChildStarted]:
-    return isinstance(event, ev.ChildStarted) and event.joined
-
-
-def _joined(live: Live, asked: ev.ChildStarted) -> ev.RunJoined:
-    return ev.RunJoined(at=asked.at, run_id=live.run_id, position=asked.position, queue=live.run.queue)
-
-
-def _child(live: Live, asked: ev.ChildStarted | ev.StepDeferred, joined: Sequence[ev.RunJoined]) -> NewRun:
+def _child(live: Live, asked: ev.ChildStarted | ev.StepDeferred) -> NewRun:
     """The rows of a child, as its parent has asked for it."""
     first = live.interpreter.first
     options = Options.from_json(getattr(asked, "options", {}))
@@ -104,8 +99,9 @@ def _child(live: Live, asked: ev.ChildStarted | ev.StepDeferred, joined: Sequenc
         interpreter_version=INTERPRETER_VERSION, key=options.key, queue=asked.queue, priority=priority,
         parent=live.run_id, parent_position=asked.position, parent_queue=live.run.queue, depth=first.depth + 1,
         deadline=None if options.timeout is None else asked.at + round(options.timeout * 1e6),
+        trace=at_place(live.run_id, first.trace, asked.position),
     )  # fmt: skip
-    return replace(new_run(started), run_id=asked.run_id, events=encode([started, *joined]), count=1 + len(joined))
+    return replace(new_run(started), run_id=asked.run_id)
 
 
 # ---------------------------------------------------------------------------------------------- down the tree
@@ -117,12 +113,15 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
         match event:
             case ev.ChildStarted(joined=True) if (
                 event.position in live.interpreter.open
-            ):  # one that is over says so at once
-                yield _letter(event.run_id, event.queue, _joined(live, event), opens="")
+            ):  # one that is over says so at once; one that is gone would never
+                joined = ev.RunJoined(at=event.at, run_id=live.run_id, position=event.position, queue=live.run.queue)
+                yield replace(_letter(event.run_id, event.queue, joined, opens=""), must=True)
             case ev.ChildCancelRequested() if (child := chain.children_out().get(event.position)) is not None:
                 note = f"run {live.run_id}, which had started it, does not need it any more"
                 yield _letter(child.run_id, child.queue, ev.CancelRequested(at=event.at, note=note), opens="")
             case ev.UndoStarted() if (entry := chain.entries.get(event.entry)) is not None and entry.child is not None:
+                if not chain.active:
+                    continue  # it was terminated in the same breath
                 by = chain.active[0].begun
                 asked = ev.RollbackStarted(
                     at=event.at, cause="parent", actor=by.actor, note=by.note, asked_by=live.run_id,
@@ -130,9 +129,13 @@ def _to_children(live: Live, events: Iterable[Event]) -> Iterator[Letter]:
                 )  # fmt: skip
                 yield _letter(entry.child, entry.queue, asked, opens=RunStatus.UNDOING.value)
             case ev.RunTerminated():
-                for child in chain.children_out().values():
-                    if not (child.joined or child.options.get("detached")):
-                        yield _letter(child.run_id, child.queue, replace(event, seq=0, key=None), opens="")
+                out: list[ev.ChildStarted | ev.StepDeferred] = [
+                    child
+                    for child in chain.children_out().values()
+                    if not (child.joined or child.options.get("detached"))
+                ]
+                for other in [*out, *chain.deferred.values()]:
+                    yield _letter(other.run_id, other.queue, replace(event, seq=0, key=None), opens="")
             case _:
                 pass
 
@@ -144,10 +147,11 @@ def _at_the_end(live: Live, recorded: Sequence[Event], over: str) -> Iterator[Le
     """The run is over (again): who waits for its end is told of that, who waits for its rollback of this."""
     run = live.interpreter
     ended_now = any(isinstance(event, BODY_OVER) for event in recorded)
+    over_again = ended_now or any(isinstance(event, ev.RollbackEnded) for event in recorded)  # some came meanwhile
     if ended_now and run.first.parent is not None and run.first.parent_position is not None:
         end = ended(run, run.first.parent_position, over)
         yield _letter(run.first.parent, run.first.parent_queue or "default", end, opens="" if _deferred(live) else None)
-    for waiting in run.joined if ended_now else [event for event in recorded if isinstance(event, ev.RunJoined)]:
+    for waiting in run.joined if over_again else [event for event in recorded if isinstance(event, ev.RunJoined)]:
         yield _letter(waiting.run_id, waiting.queue, ended(run, waiting.position, over))
     yield from _answer(run)
 
@@ -201,7 +205,7 @@ def _letter(run_id: str, queue: str, event: Event, opens: str | None = None) -> 
 
 
 def _one_each(letters: Sequence[Letter]) -> Iterator[Letter]:
-    """One letter a run, with all that it is told."""
+    """One letter a run, with all that it is told; of several messages the run itself tells which it has had."""
     merged: dict[str, Letter] = {}
     for letter in letters:
         if (before := merged.get(letter.run_id)) is None:
@@ -209,14 +213,15 @@ def _one_each(letters: Sequence[Letter]) -> Iterator[Letter]:
         else:
             events = f"{before.events[:-1]},{letter.events[1:]}"
             opens = before.opens if letter.opens is None else letter.opens
-            merged[letter.run_id] = replace(before, events=events, opens=opens)
+            must = before.must or letter.must
+            merged[letter.run_id] = replace(before, events=events, key=None, opens=opens, must=must)
     yield from merged.values()
 
 
-def ring(worker: Worker, said: Told, follow: list[Bell]) -> None:
+def ring(worker: Worker, said: Told, awake: Container[str], follow: list[Bell]) -> None:
     """Wake those who have something to do now: the first is served here, the others by whoever is idle."""
     show(worker.engine, said.runs)
-    bells = said.bells()
+    bells = said.bells(worker.engine, awake)
     follow.extend(bells[:1])
     if len(bells) > 1:
         worker.engine.doorbell.ring(bells[1:])

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from squidmesh.core import events as ev
 from squidmesh.core.codec import encode
 from squidmesh.core.events import Event
 from squidmesh.core.interpreter import INTERPRETER_VERSION
 from squidmesh.core.status import RunStatus
+from squidmesh.core.trace import RUN, at_place
 from squidmesh.engine.engine import Engine
 from squidmesh.engine.live import Live
 from squidmesh.engine.start import new_run
@@ -57,11 +59,20 @@ def successor(live: Live, end: ev.RunContinued) -> NewRun:
         key=row.key, queue=end.queue, priority=row.priority, attributes=first.attributes, parent=first.parent,
         deadline=first.deadline, tick=first.tick, parent_position=first.parent_position,
         parent_queue=first.parent_queue, depth=first.depth, continues=live.run_id, carried=carried,
+        trace=first.trace or at_place(live.run_id, None, RUN),
     )  # fmt: skip
     waiting = [ev.SignalReceived(at=end.at, name=name, payload=payload) for name, payload in run.mail.untaken()]
     events: list[Event] = [started, *waiting, *(replace(joined, seq=0) for joined in run.joined)]
     chain = row.chain or live.run_id
     return replace(new_run(started), run_id=end.run_id, events=encode(events), count=len(events), chain=chain)
+
+
+def kept_of(first: ev.RunStarted) -> dict[str, Any] | None:
+    """What a run that begins with a part of this one's history has of what this one was given: it is no link of that
+    chain, and its input is its own."""
+    if first.carried is None:
+        return None
+    return first.carried | {"workflow": first.workflow, "input": first.input, "armed": False}
 
 
 def passed_on(events: Iterable[Event], to: RunRow) -> Iterator[Letter]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from squidmesh.core.events import Event
 from squidmesh.core.registry import Selection
-from squidmesh.ports import Clock, Doorbell, Store
+from squidmesh.ports import NO_TRACING, Clock, Doorbell, Store, Tracing
 from squidmesh.settings import Settings
 
 logger = logging.getLogger("squidmesh.engine")
@@ -30,6 +30,7 @@ class Engine:
     settings: Settings
     mesh: Any = None
     observers: list[Observer] = field(default_factory=list)
+    tracing: Tracing = NO_TRACING
 
     def observe(self, run_id: str, workflow: str, first: int, events: Sequence[Event]) -> None:
         """Tell the observers what was committed; one that raises is dropped, with a log line."""

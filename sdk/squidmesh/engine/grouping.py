@@ -155,6 +155,7 @@ class Group:
             run_id=own.run_id, position=position, step=call.definition, number=number, input=call.input,
             overrides=call.overrides, progress=None, failed=number - 1, first_at=first_at,
             scheduled_seq=own.scheduled_seq, save=lambda _: None, begun=self._engine.clock.now(),
+            trace=own.trace, spot=f"{position}#1",
         )  # fmt: skip
         running = Running(self._engine, trial, self._connection, self.events)
         savepoint = self._connection.begin_nested()

@@ -7,7 +7,8 @@ learnt and must record.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from squidmesh.core import events as ev
@@ -37,13 +38,10 @@ logger = logging.getLogger("squidmesh.engine")
 
 def hold(worker: Worker, run_id: str) -> Live | None:
     """Claim a due run; None when there is nothing to claim, or not for this worker."""
-    kept, holder = worker.cache.take(run_id), worker.id
-    claimed = worker.engine.store.claim(holder, run_id, worker.can, kept[1] if kept else 0)
-    if claimed is None:
-        if kept is not None:
-            worker.cache.put_back(run_id, kept)
-        return None
-    return _woken(worker, claimed, holder, kept)
+    holder, cached = worker.id, _Cached(worker)
+    with cached.unless_lost():
+        claimed = worker.engine.store.claim(holder, run_id, worker.can, cached)
+    return None if claimed is None else _woken(worker, claimed, holder, cached.kept)
 
 
 def hold_next(worker: Worker, queue: str, priority: int, fresh: bool) -> Live | None:
@@ -51,19 +49,39 @@ def hold_next(worker: Worker, queue: str, priority: int, fresh: bool) -> Live | 
 
     None when there is none for this worker.
     """
-    kept: list[tuple[Interpreter, int] | None] = [None]
-    holder = worker.id
-
-    def known(run_id: str) -> int:
-        kept[0] = worker.cache.take(run_id)
-        return kept[0][1] if kept[0] else 0
-
+    holder, cached = worker.id, _Cached(worker)
     try:
-        claimed = worker.engine.store.claim_next(holder, queue, priority, worker.can, known, fresh)
+        with cached.unless_lost():
+            claimed = worker.engine.store.claim_next(holder, queue, priority, worker.can, cached, fresh)
     except StoreUnavailable:
         worker.returns.doubt()  # one may have been claimed without our hearing of it
         raise
-    return None if claimed is None else _woken(worker, claimed, holder, kept[0])
+    return None if claimed is None else _woken(worker, claimed, holder, cached.kept)
+
+
+class _Cached:
+    """What is kept of the run that was claimed: taken out once it is, so that who fails to claim it disturbs nobody."""
+
+    __slots__ = ("_run_id", "_worker", "kept")
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._run_id = ""
+        self.kept: tuple[Interpreter, int] | None = None
+
+    def __call__(self, run_id: str) -> int:
+        self._run_id, self.kept = run_id, self.kept or self._worker.cache.take(run_id)
+        return self.kept[1] if self.kept else 0
+
+    @contextmanager
+    def unless_lost(self) -> Iterator[None]:
+        """What was taken out for a claim that fails goes back."""
+        try:
+            yield
+        except BaseException:
+            if self.kept is not None:
+                self._worker.cache.put_back(self._run_id, self.kept)
+            raise
 
 
 def _woken(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interpreter, int] | None) -> Live | None:
@@ -85,6 +103,7 @@ def _woken(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interprete
 def _wake(worker: Worker, claimed: Claimed, holder: str, kept: tuple[Interpreter, int] | None) -> Live:
     """The run's interpreter, kept or made anew, with all that is durable and all that has arrived."""
     run = claimed.run
+    worker.engine.tracing.taken_up(run.run_id, run.workflow, claimed.history)
     news = decode_rows([(row.seq, row.events) for row in claimed.history])
     if kept is not None and any(map(is_over, news)):  # its body would go on, of which others have seen the end
         kept[0].close()

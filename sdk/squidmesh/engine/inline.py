@@ -85,6 +85,7 @@ def _step(worker: Worker, live: Live, node: StepNode) -> Trial:
         input=node.call.input, overrides=node.call.overrides, progress=node.progress, failed=node.failed,
         first_at=node.first_at, scheduled_seq=node.scheduled_seq, save=save, tell=tell,
         kind=KINDS[node.stage], cycle=node.cycle, failure=node.failure,
+        trace=live.interpreter.trace,
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def _undo(worker: Worker, live: Live, entry: Entry) -> Trial:
         _tell(worker, live, event, entry.step)
 
     step = worker.engine.code.steps.get(entry.step)
-    return undoing(live.run_id, entry, live.interpreter.chain.active[0], step, save, tell)
+    return undoing(live.run_id, entry, live.interpreter.chain.active[0], step, save, tell, live.interpreter.trace)
 
 
 def _tell(worker: Worker, live: Live, event: Event, step: str) -> None:

@@ -144,7 +144,7 @@ class Known:
 
     def not_undone(self) -> list[Entry]:
         """Entries of any rollback that are not undone, nor about to be."""
-        mine = (entry for entry in self._planned(self.chain.rollbacks) if entry.seq > self.chain.kept)
+        mine = (entry for entry in self._planned(self.chain.rollbacks) if not self.chain.inherited(entry))
         planned = (entry for entry in mine if not (entry.running or entry.done))
         return [entry for entry in planned if entry.settled is None or entry.settled.state != "undone"]
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from squidmesh.core import events as ev
+from squidmesh.core.calls import Call
 from squidmesh.core.effects import (
     Applied,
     Cleaned,
@@ -84,6 +85,11 @@ def _described(trial: Trial, error: BaseException, attempts: int = 1) -> Failure
 
 
 def _encoded(engine: Engine, trial: Trial, value: Any) -> Any:
+    if isinstance(value, Call):
+        raise PayloadError(
+            f"the result of step {trial.name!r} cannot be stored: it is a call of {value.told()}, which has not run; "
+            "yield that from the workflow"
+        )
     result = trial.step.result.encode(value)
     size_check(result, engine.settings.max_payload, f"the result of step {trial.name!r}")
     return result

@@ -73,8 +73,9 @@ def place(worker: Worker, live: Live, now: int) -> Placed:
     if held(waiting) and waiting not in live.fresh and not worker.serves(queue_of(waiting, run.queue)):
         away.append(waiting)  # another worker held it, and served its queue
     undo = _undo_away(worker, live, now)
+    trace = worker.engine.tracing.bell(run.run_id, interpreter.trace) if away or undo is not None else None
     if not away:
-        return NOTHING if undo is None else Placed((undo,), (), bells((undo,), run.run_id))
+        return NOTHING if undo is None else Placed((undo,), (), bells((undo,), run.run_id, trace))
     new = {event.position for event in live.pending if isinstance(event, ev.StepScheduled)}
     live.pending.extend(_again(node, now) for node in away if node.position not in new)
     for node in away:
@@ -83,7 +84,7 @@ def place(worker: Worker, live: Live, now: int) -> Placed:
     numbers = _mark({node.position for node in away}, live)
     tasks = tuple(_task(worker, live, node, now, numbers[node.position]) for node in away)
     tasks = tasks if undo is None else (*tasks, undo)
-    return Placed(tasks, _joins(away), bells(tasks, run.run_id))
+    return Placed(tasks, _joins(away), bells(tasks, run.run_id, trace))
 
 
 def queue_of_undo(worker: Worker, entry: Entry, run_queue: str) -> str:
@@ -132,6 +133,8 @@ def _task(worker: Worker, live: Live, node: StepNode, now: int, seq: int) -> New
     spec: dict[str, Any] = {"input": call.input, "run_queue": run.queue}
     if options := call.overrides.to_json():
         spec["options"] = options
+    if live.interpreter.trace is not None:
+        spec["trace"] = live.interpreter.trace
     if node.number:
         spec["tried"] = {"number": node.number, "failed": node.failed, "first_at": node.first_at}
     if node.stage != ATTEMPT:
@@ -169,9 +172,11 @@ def _joins(nodes: Sequence[StepNode]) -> tuple[Join, ...]:
     )
 
 
-def bells(tasks: Sequence[NewTask], run_id: str) -> tuple[Bell, ...]:
+def bells(tasks: Sequence[NewTask], run_id: str, trace: str | None = None) -> tuple[Bell, ...]:
     """Enough bells to wake whoever is idle, for each queue that has new tasks."""
     counts: dict[str, int] = {}
     for task in tasks:
         counts[task.queue] = counts.get(task.queue, 0) + 1
-    return tuple(Bell(BellKind.ATTEMPTS, queue, run_id) for queue, n in counts.items() for _ in range(min(n, AT_ONCE)))
+    return tuple(
+        Bell(BellKind.ATTEMPTS, queue, run_id, trace) for queue, n in counts.items() for _ in range(min(n, AT_ONCE))
+    )

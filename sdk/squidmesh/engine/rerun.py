@@ -1,23 +1,28 @@
 """A new run from one that is over: the same workflow with the same stored input, from its beginning or from a position.
 
-The rule of this file: what cannot be undone is not done twice unawares, and what was undone is not taken for done. What
-that is, history says, not today's code.
+It is nobody's child, of no schedule's tick, and no link of a chain, whatever the old run was: a rerun of a link begins
+with that link's input, and published nothing yet. A fork has behind it what that link had: its published values, and
+the keys of messages that were heard. What earlier links have done, and what it has kept, stays for those runs to undo.
+
+The rule of this file: what was undone is not taken for done, and what a new run is told of an old one is a copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from squidmesh.core import events as ev
-from squidmesh.core.chain import Entry
 from squidmesh.core.codec import decode
-from squidmesh.core.effects import Trait
-from squidmesh.core.forking import Forked, Unforkable, fork, is_place, places, undone
+from squidmesh.core.forking import Forked, Unforkable, fork, undone
 from squidmesh.core.interpreter import INTERPRETER_VERSION
 from squidmesh.core.past import descent
+from squidmesh.core.places import is_known, places
+from squidmesh.core.status import ENDED
+from squidmesh.engine.continuing import kept_of, newest
 from squidmesh.engine.engine import Engine
+from squidmesh.engine.irreversible import unsafe_steps
 from squidmesh.engine.known import Known, look
 from squidmesh.engine.post import person
 from squidmesh.engine.start import begin, new_run
@@ -43,19 +48,19 @@ def rerun(
     if key is not None and (before := _before(engine, run_id, key, from_position)) is not None:
         return before
     known = look(engine, run_id)
-    if not known.ended:
+    if not known.ended or newest(engine, known.row).status not in ENDED:  # of a chain, all of it
         raise known.refusal("rerun")
     first = known.history[0]
     assert isinstance(first, ev.RunStarted)
     forked = None if from_position is None else _forked(engine, known, from_position, by, why)
     runs_again: Callable[[str], bool] = (lambda _: True) if forked is None else forked.again
-    if allow_irreversible is not True and (unsafe := tuple(_unsafe(known, runs_again))):
+    if allow_irreversible is not True and (unsafe := tuple(unsafe_steps(engine, known, runs_again))):
         raise UnsafeRerun(run_id, unsafe)
     started = _started(engine, run_id, first, key, by, why)
     if forked is not None and from_position is not None:
         started = replace(
             started, version=first.version, from_position=from_position, kept=forked.kept,
-            ancestors=descent(run_id, first, from_position),
+            ancestors=descent(run_id, first, from_position), carried=kept_of(first),
         )  # fmt: skip
     new = begin(engine, [new_run(started, forked.events if forked is not None else ())])[0]
     return new if key is None else _before(engine, run_id, key, from_position) or new
@@ -68,8 +73,8 @@ def _started(engine: Engine, run_id: str, first: ev.RunStarted, key: str | None,
     return replace(
         first, seq=0, at=now, version=_version(engine, first), interpreter_version=INTERPRETER_VERSION, key=key,
         parent=None, start_at=None, deadline=None if lasts is None else now + max(0, lasts), rerun_of=run_id,
-        actor=by or None, note=why or None, from_position=None, kept=0, ancestors=[],
-        parent_position=None, parent_queue=None, depth=0, continues=None,
+        actor=by or None, note=why or None, trace=engine.tracing.caller(), from_position=None, kept=0, ancestors=[],
+        parent_position=None, parent_queue=None, depth=0, tick=None, continues=None, carried=None,
     )  # fmt: skip
 
 
@@ -81,13 +86,15 @@ def _before(engine: Engine, run_id: str, key: str, from_position: str | None) ->
     row = engine.store.run_by_key(key)
     if row is None:
         return None
-    started = decode(engine.store.history(row.run_id)[0].events)[0]
+    oldest = row.chain or row.run_id  # its successors have its key
+    history = engine.store.history(oldest)
+    started = decode(history[0].events)[0] if history else None
     if not isinstance(started, ev.RunStarted) or started.rerun_of != run_id:
         raise KeyConflict(row.run_id, key, f"is no rerun of run {run_id}")
     if started.from_position != from_position:
         place = "its beginning" if started.from_position is None else f"position {started.from_position}"
         raise KeyConflict(row.run_id, key, f"is a rerun of it from {place}")
-    return row.run_id
+    return oldest
 
 
 def _version(engine: Engine, first: ev.RunStarted) -> int:
@@ -107,12 +114,12 @@ def _forked(engine: Engine, known: Known, position: Any, by: str, why: str) -> F
     """What the new run begins with that goes on from a position of this one.
 
     :raises NoSuchEntry: there is no such position; it has those that there are.
-    :raises IllegalState: what precedes it was undone, or cannot be kept.
+    :raises IllegalState: it cannot be gone on from; what precedes it was undone, or cannot be kept.
     :raises DefinitionError: only other versions of the workflow are at hand, whose positions these are not.
     """
     run_id, first = known.row.run_id, known.history[0]
     assert isinstance(first, ev.RunStarted)
-    if not isinstance(position, str) or not is_place(known.history, position):
+    if not isinstance(position, str) or not is_known(known.history, position):
         there = [f"{name} at {at}".replace("`", "") for at, name in places(known.history).items()]
         shown = there if len(there) <= SHOWN else [*there[: SHOWN - 1], "…", there[-1]]
         raise NoSuchEntry(run_id, str(position), tuple(shown), "position")
@@ -141,44 +148,3 @@ def _undone_there(engine: Engine, run_id: str, before: str) -> str:
         return ", ".join(undone(look(engine, run_id).history, before))
     except RunNotFound:
         return ""
-
-
-# ----------------------------------------------------------------------------------------- what is not safe
-
-
-def _unsafe(known: Known, runs_again: Callable[[str], bool]) -> Iterator[str]:
-    """Irreversible steps that have completed, or of which nobody knows: they would run again."""
-    told: dict[str, str] = {}
-    for entry in known.chain.entries.values():
-        told |= {part.position: part.step for part in (entry, *entry.members) if _cannot_be_undone(part)}
-    told |= _begun_and_never_ended(known)
-    yield from (f"{step} at {position}" for position, step in told.items() if runs_again(position))
-
-
-def _cannot_be_undone(entry: Entry) -> bool:
-    found_so = entry.settled is not None and entry.settled.state == "irreversible"
-    return entry.kind == "step" and (entry.irreversible is not None or found_so)
-
-
-def _begun_and_never_ended(known: Known) -> dict[str, str]:
-    """Irreversible steps that were in doubt, or under way, when the run was ended over them.
-
-    One that is transactional has been rolled back then.
-    """
-    irreversible: dict[str, str] = {}
-    under_way: set[str] = set()
-    for event in known.events:
-        match event:
-            case ev.StepScheduled(traits=traits) if Trait.IRREVERSIBLE in traits and Trait.TRANSACTIONAL not in traits:
-                irreversible[event.position] = event.step
-            case ev.StepMarkedIrreversible():
-                irreversible[event.position] = known.steps.get(event.position, "a step")
-            case ev.AttemptStarted() | ev.AttemptLost() | ev.StepInDoubt():
-                under_way.add(event.position)
-            case ev.AttemptFailed(effect="none") | ev.StepCompleted() | ev.StepFailed() | ev.StepSkipped():
-                under_way.discard(event.position)
-            case ev.AttemptFailed():
-                under_way.add(event.position)
-            case _:
-                pass
-    return {position: step for position, step in irreversible.items() if position in under_way}

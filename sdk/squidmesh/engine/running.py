@@ -68,15 +68,19 @@ class Running:
 
     def direct(self, called: Called) -> Any:
         """Run a sync body on this very thread."""
+        tracing = self.engine.tracing
         token, self.inside = current_step.set(self.context()), True
+        traced = tracing.enter(self.trial)
         try:
             return self._answer(called.fn(*called.args, **called.kwargs))
         finally:
             self.inside = False
+            tracing.leave(traced)
             current_step.reset(token)
 
     async def _awaiting(self, called: Called) -> Any:
         current_step.set(self.context())  # the task's own copy of the context
+        self.engine.tracing.enter(self.trial)
         try:
             return self._answer(await called.fn(*called.args, **called.kwargs))
         except (SystemExit, KeyboardInterrupt) as error:

@@ -29,11 +29,11 @@ def signal(engine: Engine, run_id: str, what: Signal[Any] | str, payload: Any, k
     """
     name = what.name if isinstance(what, Signal) else signal_name(what)
     stored, key = _stored(engine, what, name, payload), checked_key(key)
-    row = _addressee(engine, run_id)
+    message = SignalReceived(at=engine.clock.now(), name=name, payload=stored, key=key)
+    row, was_put = _delivered(engine, run_id, message)
     if row is None:
         raise RunNotFound(run_id)
-    message = SignalReceived(at=engine.clock.now(), name=name, payload=stored, key=key)
-    if row.ended_at is None and _put(engine, row, message):
+    if was_put:
         return row.status
     known = look(engine, row.run_id)
     before = None if key is None else known.keyed(key)
@@ -46,12 +46,22 @@ def signal(engine: Engine, run_id: str, what: Signal[Any] | str, payload: Any, k
 
 def send(engine: Engine, run_id: str, message: SignalReceived) -> bool:
     """Deliver a message, as another run sends it; whether there was somebody to have it (or had it before)."""
-    row = _addressee(engine, run_id)
-    if row is None:
-        return False
-    if row.ended_at is None and _put(engine, row, message):
-        return True
+    row, was_put = _delivered(engine, run_id, message)
+    if row is None or was_put:
+        return was_put
     return message.key is not None and look(engine, row.run_id).keyed(message.key) is not None
+
+
+def _delivered(engine: Engine, run_id: str, message: SignalReceived) -> tuple[RunRow | None, bool]:
+    """The run that is meant, and whether it has the message now; should it go on in another one meanwhile, that one."""
+    row = _addressee(engine, run_id)
+    before: RunRow | None = None
+    while row is not None and (before is None or row.run_id != before.run_id):
+        if row.ended_at is None and _put(engine, row, message):
+            return row, True
+        before = row
+        row = _addressee(engine, before.run_id)
+    return row, False
 
 
 def _addressee(engine: Engine, run_id: str) -> RunRow | None:

@@ -34,7 +34,8 @@ def start(
     :raises KeyConflict: a key belongs to a run of another workflow or input; nothing at all is started then.
     """
     created = engine.clock.now()
-    runs = [_new(engine, call, key, wish, created) for call, key in zip(calls, keys, strict=True)]
+    trace = engine.tracing.caller()
+    runs = [_new(engine, call, key, wish, created, trace) for call, key in zip(calls, keys, strict=True)]
     return begin(engine, runs, connection)
 
 
@@ -56,7 +57,7 @@ def begin(engine: Engine, runs: Sequence[NewRun], connection: Any = None) -> lis
     return [run.run_id if run.key is None else by_key[run.key] for run in runs]
 
 
-def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: int) -> NewRun:
+def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: int, trace: str | None) -> NewRun:
     workflow, overrides = call.definition, call.overrides
     if not isinstance(workflow, Workflow):
         raise DefinitionError(f"{call.told()} is a step: start a workflow, which yields it")
@@ -67,6 +68,7 @@ def _new(engine: Engine, call: Call[Any], key: str | None, wish: Wish, created: 
         at=created, workflow=workflow.name, version=workflow.version, input=call.input,
         interpreter_version=INTERPRETER_VERSION, key=key, queue=queue, priority=wish.priority,
         attributes=dict(wish.attributes) if wish.attributes else None, start_at=wish.at, deadline=wish.deadline,
+        trace=trace,
     )  # fmt: skip
     return new_run(started)
 
@@ -77,7 +79,7 @@ def new_run(started: RunStarted, kept: Sequence[Event] = ()) -> NewRun:
         run_id=run_id(started.at), workflow=started.workflow, version=started.version, key=started.key,
         queue=started.queue, priority=started.priority, attributes=started.attributes, parent=started.parent,
         created_at=started.at, due_at=max(started.at, started.start_at or 0), deadline=started.deadline,
-        events=encode([started, *kept]), count=1 + len(kept),
+        events=encode([started, *kept]), count=1 + len(kept), trace=started.trace,
     )  # fmt: skip
 
 
@@ -138,16 +140,17 @@ def _once(runs: Sequence[NewRun]) -> list[NewRun]:
 
 def tell(engine: Engine, begun: Sequence[NewRun]) -> None:
     """Ring for runs that were committed, and let the observers know."""
-    if bells := bells_of(begun):
+    if bells := bells_of(engine, begun):
         engine.doorbell.ring(bells)
     show(engine, begun)
 
 
-def bells_of(begun: Sequence[NewRun]) -> list[Bell]:
+def bells_of(engine: Engine, begun: Sequence[NewRun]) -> list[Bell]:
     """What wakes workers for runs that were committed: of many, as many as may be idle."""
     due = [run for run in begun if run.due_at <= run.created_at]
     if len(due) <= 2:
-        return [Bell(BellKind.ADVANCE, run.queue, run.run_id) for run in due]
+        traced = engine.tracing.bell
+        return [Bell(BellKind.ADVANCE, run.queue, run.run_id, traced(run.run_id, run.trace)) for run in due]
     return [Bell(BellKind.DRAIN, due[n % len(due)].queue) for n in range(min(len(due), MANY))]
 
 

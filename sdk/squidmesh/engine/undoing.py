@@ -115,7 +115,7 @@ def _why_nothing(known: Known) -> str:
 
 
 def _kept(known: Known) -> set[str]:
-    return {entry.id for entry in known.chain.entries.values() if entry.seq <= known.chain.kept}
+    return {entry.id for entry in known.chain.entries.values() if known.chain.inherited(entry)}
 
 
 def _all_pure(events: list[Event]) -> bool:

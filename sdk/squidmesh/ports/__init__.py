@@ -7,6 +7,7 @@ workflow rules, and neither knows a broker. Times are integer microseconds since
 from __future__ import annotations
 
 from squidmesh.ports.bells import Bell, BellKind, Clock, Doorbell
+from squidmesh.ports.health import Health, TableSize, Waiting
 from squidmesh.ports.pruning import Member, Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
@@ -24,6 +25,7 @@ from squidmesh.ports.rows import (
     NewRun,
     NewTask,
     Outcome,
+    ReceiverGone,
     Reported,
     RunChange,
     RunFilter,
@@ -35,8 +37,10 @@ from squidmesh.ports.rows import (
     WorkerRow,
 )
 from squidmesh.ports.store import Store, Transaction
+from squidmesh.ports.tracing import NO_TRACING, Traced, Tracing
 
 __all__ = [
+    "NO_TRACING",
     "Append",
     "Appended",
     "Bell",
@@ -47,6 +51,7 @@ __all__ = [
     "Doorbell",
     "Due",
     "DueSchedule",
+    "Health",
     "HistoryRow",
     "InboxRow",
     "Join",
@@ -58,6 +63,7 @@ __all__ = [
     "NewTask",
     "Outcome",
     "Prunable",
+    "ReceiverGone",
     "Record",
     "Reported",
     "RunChange",
@@ -66,9 +72,13 @@ __all__ = [
     "ScheduleChange",
     "ScheduleRow",
     "Store",
+    "TableSize",
     "TaskRow",
     "TickRow",
+    "Traced",
+    "Tracing",
     "Transaction",
     "Tree",
+    "Waiting",
     "WorkerRow",
 ]

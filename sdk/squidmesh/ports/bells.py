@@ -32,6 +32,7 @@ class Bell:
     kind: BellKind
     queue: str
     run_id: str | None = None
+    trace: str | None = None  # of the run, as a traceparent: for those who watch messages
 
 
 class Doorbell(Protocol):

@@ -150,6 +150,7 @@ class NewRun:
     events: str
     count: int
     chain: str | None = None
+    trace: str | None = None  # what it hangs under; it is in ``events``, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +207,17 @@ class KeyTaken(Exception):
     """A run that an append would have started has the key of another one, which was started meanwhile."""
 
 
+class ReceiverGone(Exception):
+    """A run that must hear of an append is not there any more: it was pruned since we looked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """What an append puts into the inbox of another run, and pings it; not delivered to a run that is not there.
 
     ``queue``: where that run is driven, as far as the sender knows, for the bell. ``opens``: delivered also to a run
     that has ended, which is opened again: with this status, or (``""``) with the one that it has. None: only to one
-    that has not.
+    that has not. ``must``: if it is not delivered, nothing at all is written (``ReceiverGone``).
     """
 
     run_id: str
@@ -221,6 +226,7 @@ class Letter:
     queue: str
     key: str | None = None
     opens: str | None = None
+    must: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +252,11 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
+    """``awake``: receivers of its letters that need no bell: somebody holds them, or was called for them before."""
+
     accepted: bool
     pinged: bool  # something arrived for the run: look at its inbox
+    awake: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from squidmesh.ports.health import Health
 from squidmesh.ports.pruning import Prunable, Record, Tree
 from squidmesh.ports.rows import (
     Append,
@@ -107,9 +108,17 @@ class Store(Protocol):
         """The newest history row: where an ended run has its result."""
         ...
 
+    def count_open(self) -> dict[str, int]:
+        """How many runs have not ended, by status."""
+        ...
+
     def inbox(self, run_id: str) -> list[InboxRow]: ...
     def tasks(self, run_id: str) -> list[TaskRow]: ...
     def workers(self) -> list[WorkerRow]: ...
+    def health(self) -> Health:
+        """What is late, what nobody holds, how large the database is."""
+        ...
+
     def holdings(self) -> dict[str, tuple[int, int]]:
         """How many runs and tasks each worker holds, as ``{worker: (runs, tasks)}``; who holds none is not in it."""
         ...
@@ -143,8 +152,14 @@ class Store(Protocol):
     def tasks_of(self, worker: str) -> list[TaskRow]: ...
 
     # -- holding runs
-    def claim(self, worker: str, run_id: str, can: Capability, known: int = 0) -> Claimed | None:
-        """Take one due run that nobody holds, if its code is known; ``known``: events that the cache has already."""
+    def claim(
+        self, worker: str, run_id: str, can: Capability, known: Callable[[str], int] | None = None
+    ) -> Claimed | None:
+        """Take one due run that nobody holds, if its code is known.
+
+        ``known`` is asked, with the id of the run that was taken, how many of its events the cache has; perhaps again,
+        should the answer be lost.
+        """
         ...
 
     def claim_next(
@@ -184,6 +199,7 @@ class Store(Protocol):
         """Write an append whole, durably, or leave it.
 
         :raises KeyTaken: a run that it starts has the key of another; nothing is written.
+        :raises ReceiverGone: a run that must hear of it is not there; nothing is written.
         """
         ...
 

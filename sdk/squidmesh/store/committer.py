@@ -121,16 +121,19 @@ class Committer:
                 waiting.done.release()
 
     def _next_batch(self) -> list[_Waiting]:
-        """Take what waits; of one run only the first, since a batch has one place for each."""
+        """Take what waits; of one run only the first, since a batch has one place for each, written to or told."""
         batch: list[_Waiting] = []
         later: list[_Waiting] = []
         runs: set[str] = set()
+        told: set[str] = set()
         while self._waiting and len(batch) < LARGEST:
             waiting = self._waiting.popleft()
-            if waiting.append.run_id in runs:
+            run, tells = waiting.append.run_id, {letter.run_id for letter in waiting.append.letters}
+            if run in runs or run in told or not runs.isdisjoint(tells):
                 later.append(waiting)
             else:
-                runs.add(waiting.append.run_id)
+                runs.add(run)
+                told |= tells
                 batch.append(waiting)
         self._waiting.extendleft(reversed(later))
         return batch

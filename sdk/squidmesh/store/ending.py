@@ -14,5 +14,12 @@ def has_beside(append: Append) -> bool:
 
 
 def may_have_more(append: Append) -> bool:
-    """Whether it touches more than its run's row and history: such an append is a transaction of its own."""
-    return has_beside(append) or bool(append.runs or append.letters)
+    """Whether it is a transaction of its own: it touches more than its run's row and history, and who waits for it."""
+    return has_beside(append) or bool(append.runs) or not _only_tells(append)
+
+
+def _only_tells(append: Append) -> bool:
+    """Whether its letters, if there are any, go to runs that are waiting for its end, and open none again."""
+    return not append.letters or (
+        append.change is not None and all(letter.opens is None and letter.key is None for letter in append.letters)
+    )

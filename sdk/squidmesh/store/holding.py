@@ -17,7 +17,9 @@ from squidmesh.store.messages import PING
 from squidmesh.store.rows import CODE, INBOX, RUN, codes, inbox_row, known_id, run_row
 
 
-def claim(database: Database, worker: str, run_id: str, can: Capability, known: int) -> Claimed | None:
+def claim(
+    database: Database, worker: str, run_id: str, can: Capability, known: Callable[[str], int] | None
+) -> Claimed | None:
     """Take the run, and then read: a ping between the two is either seen here, or leaves a due time behind."""
     plain = known_id(run_id)
 
@@ -31,7 +33,7 @@ def claim(database: Database, worker: str, run_id: str, can: Capability, known: 
             )
             if not rows:
                 return None
-            history, inbox = _everything(statements, rows[0][0], known)
+            history, inbox = _everything(statements, rows[0][0], known(rows[0][0]) if known is not None else 0)
         return Claimed(run_row(rows[0]), history, inbox)
 
     return None if plain is None else database.patiently(attempt, database.lease)

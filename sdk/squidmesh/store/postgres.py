@@ -18,12 +18,13 @@ from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, RootTransaction
 
-from squidmesh.ports import Append, Appended, KeyTaken, NewRun, Outcome, Reported
+from squidmesh.ports import Append, Appended, KeyTaken, NewRun, Outcome, ReceiverGone, Reported
 from squidmesh.store.database import Database, Statements
 from squidmesh.store.dialect import spoken
 from squidmesh.store.ending import has_beside, may_have_more
 from squidmesh.store.postgres_append import (
     CHANGE,
+    CHANGE_TOLD,
     LOCK_JOINS,
     LOCK_OLDER,
     LOCK_RUN,
@@ -32,10 +33,12 @@ from squidmesh.store.postgres_append import (
     NEW_VALUES,
     PLAIN,
     PLAIN_ONE,
+    letter_parameters,
     run_parameters,
     whole,
     whole_parameters,
 )
+from squidmesh.store.postgres_report import REPORTS
 
 _DATABASE_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
 
@@ -143,7 +146,8 @@ class Postgres:
     def _alone(self, database: Database, append: Append) -> Appended | None:
         try:
             if not (_ends(append) and has_beside(append)):
-                with database.autocommit() as statements:
+                must = any(letter.must for letter in append.letters)
+                with database.transaction() if must else database.autocommit() as statements:
                     written = _one(statements, append)
                 if written or not _ends(append):
                     return written
@@ -168,7 +172,7 @@ class Postgres:
         told = sorted(range(len(outcomes)), key=lambda n: (outcomes[n].run_id, outcomes[n].position))
         given = [outcomes[n] for n in told]
         rows = statements.rows(
-            _REPORTS[leased, len({o.retry_at is None for o in outcomes}) > 1],
+            REPORTS[leased, len({o.retry_at is None for o in outcomes}) > 1],
             worker=worker,
             n=told,
             runs=[o.run_id for o in given],
@@ -230,7 +234,7 @@ class Postgres:
         final = _ends(append)
         alone = replace(append, tasks=(), joins=()) if final else append
         rows = statements.rows(whole(alone, final=final, leased=leased), **whole_parameters(alone))
-        return Appended(accepted=True, pinged=rows[0][0]) if rows else None
+        return _appended(append, rows)
 
 
 def _member(value: Any) -> str:
@@ -276,7 +280,18 @@ def _one(statements: Statements, append: Append) -> Appended | None:
         )
     else:
         rows = statements.rows(whole(append), **whole_parameters(append))
-    return Appended(accepted=True, pinged=rows[0][0]) if rows else None
+    return _appended(append, rows)
+
+
+def _appended(append: Append, rows: Sequence[Any]) -> Appended | None:
+    if not rows:
+        return None
+    pinged, *told = rows[0]
+    awake, heard = told or ((), ())
+    there = {*heard, *(run.run_id for run in append.runs)}
+    if any(letter.must and letter.run_id not in there for letter in append.letters):
+        raise ReceiverGone
+    return Appended(accepted=True, pinged=pinged, awake=frozenset(awake))
 
 
 def _plain(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:
@@ -295,8 +310,9 @@ def _plain(statements: Statements, which: list[int], appends: Sequence[Append]) 
 def _changing(statements: Statements, which: list[int], appends: Sequence[Append]) -> dict[int, Appended | None]:
     which = sorted(which, key=lambda n: appends[n].run_id)  # the order in which everybody locks runs
     changes = [change for n in which if (change := appends[n].change) is not None]
+    letters = [(n, letter) for n in which for letter in appends[n].letters]
     rows = statements.rows(
-        CHANGE,
+        CHANGE_TOLD if letters else CHANGE,
         n=which,
         runs=[appends[n].run_id for n in which],
         workers=[appends[n].worker for n in which],
@@ -312,8 +328,17 @@ def _changing(statements: Statements, which: list[int], appends: Sequence[Append
         releases=[c.release or c.ended_at is not None for c in changes],
         dues=[c.due_at for c in changes],
         ends=[c.ended_at for c in changes],
+        senders=[n for n, _ in letters],
+        **letter_parameters([letter for _, letter in letters]),
     )
-    return {n: Appended(accepted=True, pinged=pinged) for n, pinged in rows}
+    pinged = {n: arrived for n, arrived, _ in rows if n is not None}
+    awake = {run_id for _, _, run_id in rows}
+    found: dict[int, Appended | None] = {}
+    for n, arrived in pinged.items():
+        told = {letter.run_id for letter in appends[n].letters}
+        found[n] = Appended(accepted=True, pinged=arrived, awake=frozenset(told & awake))
+        awake |= told  # the next need not call them again
+    return found
 
 
 _START = f"""
@@ -328,75 +353,3 @@ WITH a AS (
 )
 SELECT id::text FROM r
 """
-
-# Not `worker = :worker`: that would call in the index of all that the worker holds, and lock in the order of that.
-_REPORTED = """
-WITH o AS MATERIALIZED (
-    SELECT * FROM unnest(
-        :n::int[], :runs::uuid[], :positions::text[], :numbers::int[], :retries::bigint[], :joins::text[],
-        :pings::bool[], :kinds::text[], :events::text[]
-    ) AS o(n, run_id, position, number, retry_at, join_position, ping, kind, events)#alive#
-), gone AS (
-    DELETE FROM squidmesh_tasks AS t USING o
-    WHERE t.run_id = o.run_id AND t.position = o.position AND t.number = o.number
-        AND COALESCE(t.worker, '') = :worker
-        AND o.retry_at IS NULL
-    RETURNING o.n
-), back AS (
-    UPDATE squidmesh_tasks AS t SET worker = NULL, claimed_at = NULL, due_at = o.retry_at FROM o
-    WHERE t.run_id = o.run_id AND t.position = o.position AND t.number = o.number
-        AND COALESCE(t.worker, '') = :worker
-        AND o.retry_at IS NOT NULL
-    RETURNING o.n
-), done AS MATERIALIZED (
-    SELECT o.* FROM (SELECT n FROM gone UNION ALL SELECT n FROM back) AS d JOIN o ON o.n = d.n
-), counted AS MATERIALIZED (
-    SELECT run_id, join_position, count(*)::int AS outcomes FROM done
-    WHERE retry_at IS NULL AND join_position IS NOT NULL
-    GROUP BY run_id, join_position
-    ORDER BY run_id, join_position COLLATE "C"
-), joined AS (
-    UPDATE squidmesh_joins AS j SET remaining = j.remaining - c.outcomes FROM counted AS c
-    WHERE j.run_id = c.run_id AND j.position = c.join_position
-    RETURNING j.run_id, j.position, j.remaining <= j.wake_at AS down
-), wanted AS MATERIALIZED (
-    SELECT run_id FROM done WHERE ping OR join_position IS NULL
-    UNION SELECT run_id FROM joined WHERE down
-    UNION SELECT c.run_id FROM counted AS c
-        WHERE NOT EXISTS (SELECT FROM joined AS j WHERE j.run_id = c.run_id AND j.position = c.join_position)
-), landed AS (
-    INSERT INTO squidmesh_inbox (run_id, kind, events, at)
-    SELECT run_id, (array_agg(kind ORDER BY n))[1],
-        ('[' || string_agg(substr(events, 2, length(events) - 2), ',' ORDER BY n) || ']')::json,
-        {now}
-    FROM done
-    GROUP BY run_id
-), pinged AS (
-    UPDATE squidmesh_runs AS r
-    SET due_at = CASE WHEN r.due_at IS NULL OR r.due_at > {now} THEN {now} ELSE r.due_at END
-    WHERE r.id IN (
-        SELECT id FROM squidmesh_runs WHERE id IN (SELECT run_id FROM wanted) AND ended_at IS NULL
-        ORDER BY id FOR NO KEY UPDATE
-    )
-    RETURNING r.id
-)
-SELECT n, NULL AS run_id FROM done UNION ALL SELECT NULL, id::text FROM pinged
-"""
-_REPORTER_ALIVE = "\n    WHERE EXISTS (SELECT FROM squidmesh_workers WHERE id = :worker AND expires_at > {now})"
-# Some tasks go and others are due again: those that go would all be locked before the others, out of order.
-_REPORT_MIXED = (
-    _REPORTED.replace(
-        "), gone AS (",
-        """), l AS MATERIALIZED (
-    SELECT o.* FROM o JOIN squidmesh_tasks AS t ON t.run_id = o.run_id AND t.position = o.position
-    FOR UPDATE OF t
-), gone AS (""",
-    )
-    .replace("USING o\n", "USING l AS o\n")
-    .replace("o.retry_at FROM o\n", "o.retry_at FROM l AS o\n")
-)
-_REPORTS = {
-    (leased, mixed): text.replace("#alive#", "" if leased else _REPORTER_ALIVE)
-    for leased in (False, True)
-    for mixed, text in ((False, _REPORTED), (True, _REPORT_MIXED))
-}

@@ -3,7 +3,7 @@
 The rule of this file: each is one statement that writes everything or nothing. PLAIN locks no run: it checks the
 fence and inserts, and the unique (run, seq) decides between two holders (no ON CONFLICT: what it costs is paid by
 every step, and a place that is taken is as rare as a lost lease). The others lock the run's row first and
-write only what follows from it.
+write only what follows from it; where letters go to other runs, all rows of runs are locked in the order of their ids.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SELECT r.id::text, r.due_at IS NOT NULL FROM h JOIN squidmesh_runs AS r ON r.id 
 # Several that change their run's row. An end is written here only when nothing is left to remove: whatever arrives
 # for a run leaves a task, a join, an inbox row that is seen here, or a due time, even if it commits while this waits
 # for the row.
-CHANGE: Final = """
+_CHANGE: Final = """
 WITH a AS MATERIALIZED (
     SELECT * FROM unnest(
         :n::int[], :runs::uuid[], :workers::text[], :epochs::int[], :seqs::int[], :counts::int[], :events::text[],
@@ -52,7 +52,7 @@ WITH a AS MATERIALIZED (
     ) AS a(
         n, run_id, worker, epoch, seq, count, events, status, reason, code, rollback, orphans, release, due_at, ended_at
     )
-), u AS (
+), #first#u AS (
     UPDATE squidmesh_runs AS r
     SET status = a.status, reason = a.reason, code = a.code, ended_at = a.ended_at, length = a.seq + a.count - 1,
         rollback = COALESCE(a.rollback, r.rollback), orphans = COALESCE(a.orphans, r.orphans),
@@ -66,16 +66,50 @@ WITH a AS MATERIALIZED (
             AND NOT EXISTS (SELECT FROM squidmesh_tasks AS t WHERE t.run_id = a.run_id)
             AND NOT EXISTS (SELECT FROM squidmesh_joins AS j WHERE j.run_id = a.run_id)
             AND NOT EXISTS (SELECT FROM squidmesh_inbox AS i WHERE i.run_id = a.run_id)
-        ))
+        ))#after#
     RETURNING a.n, r.id, a.seq, a.epoch, a.count, a.events,
         CASE WHEN a.ended_at IS NOT NULL THEN false
             WHEN a.release THEN r.due_at IS DISTINCT FROM a.due_at ELSE r.due_at IS NOT NULL END AS pinged
 ), h AS (
     INSERT INTO squidmesh_history (run_id, seq, epoch, events)
     SELECT id, seq, epoch, events::json FROM u WHERE count > 0
-)
-SELECT n, pinged FROM u
+)#told#
+SELECT n, pinged, NULL FROM u#answer#
 """
+CHANGE: Final = (
+    _CHANGE.replace("#first#", "").replace("#after#", "").replace("#told#", "").replace("#answer#", "")
+)  # fmt: skip
+
+# The same, where some of them tell of their ends. All rows are locked first, in the order of their ids; what one run is
+# told by several is one message.
+CHANGE_TOLD: Final = (
+    _CHANGE.replace(
+        "#first#",
+        """m AS MATERIALIZED (
+    SELECT * FROM unnest(:senders::int[], :receivers::uuid[], :letter_kinds::text[], :letters::text[])
+        WITH ORDINALITY AS m(n, run_id, kind, events, o)
+), k AS MATERIALIZED (
+    SELECT id, ended_at IS NULL AS open, COALESCE(due_at <= {now}, false) AS due, worker IS NOT NULL AS held
+    FROM squidmesh_runs WHERE id = ANY(:runs::uuid[]) OR id = ANY(:receivers::uuid[])
+    ORDER BY id FOR NO KEY UPDATE
+), """,
+    )
+    .replace("#after#", "\n        AND (SELECT count(*) FROM k) > 0")
+    .replace(
+        "#told#",
+        """, d AS MATERIALIZED (
+    SELECT m.run_id, k.due, (array_agg(m.kind ORDER BY m.o))[1] AS kind,
+        '[' || string_agg(substr(m.events, 2, length(m.events) - 2), ',' ORDER BY m.o) || ']' AS events
+    FROM m JOIN u ON u.n = m.n JOIN k ON k.id = m.run_id AND k.open
+    GROUP BY m.run_id, k.due
+), p AS (
+    UPDATE squidmesh_runs AS r SET due_at = {now} FROM d WHERE r.id = d.run_id AND NOT d.due
+), i AS (
+    INSERT INTO squidmesh_inbox (run_id, kind, events, at) SELECT run_id, kind, events::json, {now} FROM d
+)""",
+    )
+    .replace("#answer#", " UNION ALL SELECT NULL, NULL, id::text FROM k WHERE due OR held OR NOT open")
+)
 
 # ------------------------------------------------------------------------------- one append, whatever it changes
 
@@ -206,21 +240,28 @@ _LETTERS = """, m AS MATERIALIZED (
     SELECT m.* FROM f, unnest(
         :receivers::uuid[], :letter_kinds::text[], :letter_keys::text[], :letters::text[], :opens::text[]
     ) AS m(run_id, kind, key, events, opens)
+), ml AS MATERIALIZED (
+    SELECT id, worker IS NOT NULL OR COALESCE(due_at <= {now}, false) AS awake
+    FROM squidmesh_runs WHERE id IN (SELECT run_id FROM m) ORDER BY id FOR NO KEY UPDATE
 ), mp AS (
     UPDATE squidmesh_runs AS o
     SET due_at = CASE WHEN o.due_at IS NULL OR o.due_at > {now} THEN {now} ELSE o.due_at END,
         status = CASE WHEN o.ended_at IS NULL OR m.opens = '' THEN o.status ELSE m.opens END,
         reason = CASE WHEN o.ended_at IS NULL THEN o.reason END,
         ended_at = NULL
-    FROM m
-    WHERE o.id = m.run_id AND (o.ended_at IS NULL OR m.opens IS NOT NULL)
-        AND o.id IN (SELECT id FROM squidmesh_runs WHERE id IN (SELECT run_id FROM m) ORDER BY id FOR NO KEY UPDATE)
+    FROM m JOIN ml ON ml.id = m.run_id
+    WHERE o.id = ml.id AND (o.ended_at IS NULL OR m.opens IS NOT NULL)
     RETURNING o.id
 ), mi AS (
     INSERT INTO squidmesh_inbox (run_id, kind, key, events, at)
-    SELECT m.run_id, m.kind, m.key, m.events::json, {now} FROM m JOIN mp ON mp.id = m.run_id
+    SELECT m.run_id, m.kind, m.key, m.events::json, {now} FROM m
+    WHERE m.run_id IN (SELECT id FROM mp)#born#
     ON CONFLICT DO NOTHING
 )"""
+# Runs that the statement starts itself are not there yet for it; and they are due.
+_BORN = " OR m.run_id = ANY(:ids::uuid[])"
+
+_TOLD = "\nSELECT pinged, ARRAY(SELECT id::text FROM ml WHERE awake), ARRAY(SELECT id::text FROM mp) FROM f"
 
 
 LOCK_OLDER: Final = """
@@ -258,8 +299,8 @@ def whole(append: Append, *, final: bool = False, leased: bool = False) -> str:
         _JOINS if append.joins else "",
         _RUNS if append.runs else "",
         _MET if append.change is not None and append.change.chain is not None and append.runs else "",
-        _LETTERS if append.letters else "",
-        "\nSELECT pinged FROM f",
+        _LETTERS.replace("#born#", _BORN if append.runs else "") if append.letters else "",
+        _TOLD if append.letters else "\nSELECT pinged FROM f",
     ]
     return "".join(parts)
 

@@ -74,6 +74,21 @@ def histories(database: Database, run_ids: Sequence[str]) -> dict[str, list[Hist
     return found
 
 
+def count_open(database: Database) -> dict[str, int]:
+    """Two sets that do not meet, each by an index of its own: those that are open, those that are held."""
+    found: dict[str, int] = {}
+    for status, count in database.read(_NOT_ENDED):
+        found[status] = found.get(status, 0) + count
+    return found
+
+
+_NOT_ENDED = """
+SELECT status, count(*) FROM squidmesh_runs WHERE ended_at IS NULL AND worker IS NULL GROUP BY status
+UNION ALL
+SELECT status, count(*) FROM squidmesh_runs WHERE worker IS NOT NULL GROUP BY status
+"""
+
+
 def last(database: Database, run_id: str) -> HistoryRow | None:
     plain = known_id(run_id)
     if plain is None:

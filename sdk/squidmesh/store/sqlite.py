@@ -11,11 +11,12 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, RootTransaction
 
-from squidmesh.ports import Append, Appended, KeyTaken, Letter, NewRun, Outcome, Reported, RunChange
+from squidmesh.ports import Append, Appended, KeyTaken, Letter, NewRun, Outcome, ReceiverGone, Reported, RunChange
 from squidmesh.store.database import Database, Statements
 from squidmesh.store.dialect import spoken
 from squidmesh.store.ending import has_beside
@@ -198,6 +199,9 @@ def _append(statements: Statements, append: Append) -> Appended | None:
                 raise KeyTaken
         if append.runs and append.change is not None and append.change.chain is not None:
             statements.change(_MET, run_id=append.run_id, successor=append.runs[0].run_id)
+        if append.letters:
+            awake = statements.rows(_AWAKE, receivers=json.dumps([letter.run_id for letter in append.letters]))
+            wrote = replace(wrote, awake=frozenset(run_id for (run_id,) in awake))
         for letter in append.letters:
             _deliver(statements, letter)
     return wrote
@@ -207,6 +211,8 @@ def _deliver(statements: Statements, letter: Letter) -> None:
     pinged = _PING if letter.opens is None else _OPEN
     if statements.change(pinged, run_id=letter.run_id, opens=letter.opens):
         statements.change(_POST, run_id=letter.run_id, kind=letter.kind, key=letter.key, events=letter.events)
+    elif letter.must:
+        raise ReceiverGone
 
 
 def _written(statements: Statements, append: Append) -> Appended | None:
@@ -289,6 +295,10 @@ def _change_rest(statements: Statements, append: Append) -> bool:
     return down
 
 
+_AWAKE = """
+SELECT id FROM squidmesh_runs
+WHERE id IN (SELECT value FROM json_each(:receivers)) AND (worker IS NOT NULL OR due_at <= {now})
+"""
 _WRITE_NOTHING = "UPDATE squidmesh_runs SET id = id WHERE 0"
 _START = """
 INSERT INTO squidmesh_runs (

@@ -16,6 +16,7 @@ from squidmesh.ports import (
     Claimed,
     Clock,
     Due,
+    Health,
     HistoryRow,
     InboxRow,
     LostTasks,
@@ -35,6 +36,7 @@ from squidmesh.ports import (
     WorkerRow,
 )
 from squidmesh.store import (
+    health,
     holding,
     leases,
     listing,
@@ -110,6 +112,9 @@ class SqlStore:
     def last(self, run_id: str) -> HistoryRow | None:
         return reading.last(self.database, run_id)
 
+    def count_open(self) -> dict[str, int]:
+        return reading.count_open(self.database)
+
     def inbox(self, run_id: str) -> list[InboxRow]:
         return reading.inbox(self.database, run_id)
 
@@ -121,6 +126,9 @@ class SqlStore:
 
     def workers(self) -> list[WorkerRow]:
         return reading.workers(self.database)
+
+    def health(self) -> Health:
+        return health.health(self.database)
 
     # ------------------------------------------------------------------------------------- workers and leases
 
@@ -147,7 +155,9 @@ class SqlStore:
 
     # -------------------------------------------------------------------------------------------- holding runs
 
-    def claim(self, worker: str, run_id: str, can: Capability, known: int = 0) -> Claimed | None:
+    def claim(
+        self, worker: str, run_id: str, can: Capability, known: Callable[[str], int] | None = None
+    ) -> Claimed | None:
         return holding.claim(self.database, worker, run_id, can, known)
 
     def claim_next(

@@ -1,4 +1,5 @@
-"""Committed events as log lines, under ``squidmesh.runs``: ends and failures loud, the rest at debug.
+"""Committed events as log lines, under ``squidmesh.runs``: ends and failures loud, the rest at debug; and labels for
+the log lines of steps.
 
 The rule of this file: keys and names, never payloads.
 """
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 from squidmesh.core import events as ev
 from squidmesh.core.events import Event
+from squidmesh.core.stepcontext import current_step
 
 logger = logging.getLogger("squidmesh.runs")
 _LOUD = {
@@ -32,6 +34,36 @@ def log_events(run_id: str, workflow: str, first: int, events: Sequence[Event]) 
         if logger.isEnabledFor(level):
             extra = {"run_id": run_id, "workflow": workflow, "event": event.kind, "seq": seq}
             logger.log(level, "run %s (%s): %s", run_id, workflow, told, extra=extra)
+
+
+class _Labels(logging.Filter):
+    """Lets every record pass, with what is known of the step that it was made in."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        step = current_step.get()
+        if step is not None:
+            known = record.__dict__  # what the caller has said himself stays
+            known.setdefault("run_id", step.run_id)
+            known.setdefault("step", step.step)
+            known.setdefault("position", step.position)
+            known.setdefault("attempt", step.attempt)
+        return True
+
+
+_LABELS = _Labels()
+
+
+def label_logs(*handlers: logging.Handler) -> None:
+    """Give log records that are made inside a step (or a handler of one) ``run_id, step, position, attempt``.
+
+    They are attributes of the record, as ``extra=`` would make them: formatters that write records as JSON have them,
+    and so has OpenTelemetry's ``LoggingHandler``. Records made elsewhere do not have them.
+
+    :param handlers: where; by default the handlers that the root logger has now.
+    """
+    for handler in handlers or logging.getLogger().handlers:
+        if _LABELS not in handler.filters:
+            handler.addFilter(_LABELS)
 
 
 def _told(event: Event) -> tuple[int, str]:

@@ -15,7 +15,7 @@ _SHAPES = {
     "gate": ("{", "}"), "join": ("{{", "}}"), "race": ("{{", "}}"), "child": ("[[", "]]"), "deferred": ("[[", "]]"),
     "run": ("[[", "]]"), "rollback": ("([", "])"), "undo": ("[", "]"), "step": ("[", "]"), "transaction": ("[[", "]]"),
 }  # fmt: skip
-_ARROWS = {"undo": "-.->", "child": "==>", "continued": "==>", "member": "---"}
+_ARROWS = {"undo": "-.->", "child": "==>", "continued": "==>", "forked": "-.->", "member": "---"}
 _COLOURS = {
     "good": "fill:#e3f4e6,stroke:#2e7d32", "bad": "fill:#fde7e7,stroke:#c62828", "busy": "fill:#e5effb,stroke:#1565c0",
     "open": "fill:#fff7df,stroke:#b26a00", "gone": "fill:#f0f0f0,stroke:#757575",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from squidmesh.core.chain import Chain, Entry
 from squidmesh.core.deterministic import instant
+from squidmesh.views.making import made
 
 State = Literal["armed", "running", "retrying", "undone", "irreversible", "failed", "unaccounted", "skipped"]
 
@@ -38,26 +39,20 @@ class EntryView(BaseModel, frozen=True):
     at: datetime | None = None
 
 
-_ENTRIES = TypeAdapter(tuple[EntryView, ...])
-
-
 def entries(chain: Chain) -> tuple[EntryView, ...]:
-    """All entries of a chain."""
-    own = (entry for entry in chain.entries.values() if not chain.covered(entry))
-    return _ENTRIES.validate_python([_view(chain, entry) for entry in own])
+    """All entries of a chain; not what a fork has kept, which is another run's to undo."""
+    own = (entry for entry in chain.entries.values() if not (chain.inherited(entry) or chain.covered(entry)))
+    return tuple(_view(chain, entry) for entry in own)
 
 
-def _view(chain: Chain, entry: Entry) -> dict[str, Any]:
+def _view(chain: Chain, entry: Entry) -> EntryView:
     state, reason, by, note, at = _stands(entry)
-    shown: dict[str, Any] = {
-        "id": entry.id, "kind": entry.kind, "step": entry.step, "position": entry.position, "state": state,
-        "undoable": why_not(entry) is None, "reason": reason,
-    }  # fmt: skip
-    if entry.attempts or at:
-        shown |= {"attempts": entry.attempts, "by": by, "note": note, "at": instant(at) if at else None}
-    if entry.scope is not None and (scope := chain.scopes.get(entry.scope)) is not None:
-        shown["scope"] = scope.name
-    return shown
+    scope = None if entry.scope is None else chain.scopes.get(entry.scope)
+    return made(EntryView, {
+        "id": entry.id, "kind": entry.kind, "step": entry.step, "position": entry.position,
+        "scope": None if scope is None else scope.name, "state": state, "undoable": why_not(entry) is None,
+        "reason": reason, "attempts": entry.attempts, "by": by, "note": note, "at": instant(at) if at else None,
+    })  # fmt: skip
 
 
 def _stands(entry: Entry) -> tuple[State, str | None, str | None, str | None, int]:

@@ -109,7 +109,9 @@ def explain(
     return Explanation(
         status=_status(status, reason),
         reason=reason,
-        summary=wording.summary(row, run, reason, found, serving) if child is None else kin.summary(found[0], told),
+        summary=wording.of_a_fork(
+            run, wording.summary(row, run, reason, found, serving) if child is None else kin.summary(found[0], told)
+        ),
         waiting_on=[_waiting(finding) for finding in found],
         blockers=wording.blockers(row, run, found, serving) + kin.blockers(found[0], told),
         code=_place(run, reason),
@@ -125,7 +127,7 @@ def _ended(row: RunRow, run: Folded, status: RunStatus, at: int | None, inbox: i
     return Explanation(
         status=status,
         reason=reason,
-        summary=wording.ended(row, run, status, at),
+        summary=wording.of_a_fork(run, wording.ended(row, run, status, at)),
         prospects=prospects(run, status),
         next_actions=wording.actions(row, run, reason, [Finding(reason, "run", row.workflow)]),
         evidence=_evidence(row, run, inbox),

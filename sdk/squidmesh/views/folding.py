@@ -66,6 +66,8 @@ class Step:
     input: dict[str, Any]
     elsewhere: bool
     scheduled_at: int
+    traits: list[str]
+    timeout: float | None  # of an attempt, where the workflow gave one for this use
     status: StepStatus = StepStatus.SCHEDULED
     attempts: dict[int, Attempt] = field(default_factory=dict)
     result: Any = None
@@ -77,8 +79,6 @@ class Step:
     effect: str | None = None  # of a step that has failed, or is in doubt: what may be left of it
     doubted_at: int | None = None
     compensations: dict[int, Compensation] = field(default_factory=dict)
-    traits: list[str] = field(default_factory=list)
-    timeout: float | None = None  # of an attempt, where the workflow gave one for this use
 
     @property
     def settled(self) -> bool:
@@ -93,6 +93,9 @@ class Step:
         match event:
             case ev.AttemptStarted():
                 self._begin(event.number, event.at, event.worker)
+            case ev.StepCompleted() | ev.TransactionCommitted():
+                self._settle(StepStatus.COMPLETED, event.at, "completed")
+                self.result, self.failure, self.effect = event.result, None, None
             case ev.CheckpointSaved():
                 self.progress = event.value
             case ev.AttemptFailed():
@@ -101,9 +104,6 @@ class Step:
             case ev.AttemptLost():
                 self._attempt(event.number, event.at, event.worker).end(event.at, "lost")
                 self._again(event.number, None, event.final)
-            case ev.StepCompleted() | ev.TransactionCommitted():
-                self._settle(StepStatus.COMPLETED, event.at, "completed")
-                self.result, self.failure, self.effect = event.result, None, None
             case ev.StepFailed():
                 self._settle(StepStatus.FAILED, event.at, "failed", event.failure)
                 self.failure, self.effect = event.failure, event.effect
@@ -220,6 +220,9 @@ class Folded:
             if (step := self.steps.get(event.position)) is not None:  # type: ignore[attr-defined]
                 step.apply(event)
             return
+        if kind is ev.StepScheduled:
+            self._schedule(event)  # type: ignore[arg-type]
+            return
         self.outside.apply(event)
         match event:
             case ev.RunStarted():
@@ -241,13 +244,6 @@ class Folded:
                 self._time(event)
             case ev.UndoStarted() | ev.UndoFailed():
                 self.undos[event.entry] = event
-            case ev.StepScheduled(position=position):
-                if (known := self.steps.get(position)) is not None:
-                    known.elsewhere = event.elsewhere  # once scheduled it may still move
-                else:
-                    step = Step(position, event.step, event.input, event.elsewhere, event.at)
-                    step.traits, step.timeout = event.traits, event.options.get("timeout")
-                    self.steps[position] = step
             case ev.ChildStarted() | ev.ChildEnded() | ev.StepDeferred():
                 take_in(self.children, event)
             case _:
@@ -255,6 +251,15 @@ class Folded:
                 known = self.steps.get(getattr(event, "position", ""))
                 if known is not None:
                     known.apply(event)
+
+    def _schedule(self, event: ev.StepScheduled) -> None:
+        if (known := self.steps.get(event.position)) is not None:
+            known.elsewhere = event.elsewhere  # once scheduled it may still move
+            return
+        timeout = event.options.get("timeout")
+        self.steps[event.position] = Step(
+            event.position, event.step, event.input, event.elsewhere, event.at, event.traits, timeout
+        )
 
     def _act(self, event: Event) -> None:
         """What a person has done about a run that stands, or is over."""

@@ -3,7 +3,7 @@
     sequence   from each command to the next              parallel   from a fork to its members, from them to their join
     child      to a run that was started from here        scope      from a savepoint to each command inside it
     member     from a transaction to its steps            undo       along a rollback, and from an undo to what it undid
-    continued  to the run that goes on from here
+    continued  to the run that goes on from here      forked     from the run that a fork goes on from, to its place
 
 The rule of this file: drawn from recorded facts alone, so it is the same when the code is gone. It grows with the
 history and no faster: members meet in a join, and never each other.
@@ -29,7 +29,7 @@ NodeKind = Literal[
     "start", "end", "step", "transaction", "timer", "signal", "gate", "child", "deferred", "send", "join", "race",
     "scope", "rollback", "undo", "run",
 ]  # fmt: skip
-EdgeKind = Literal["sequence", "parallel", "child", "scope", "member", "undo", "continued"]
+EdgeKind = Literal["sequence", "parallel", "child", "scope", "member", "undo", "continued", "forked"]
 
 
 class Node(BaseModel, frozen=True):
@@ -108,6 +108,7 @@ class _Drawing:
         last = self._node(Node(id="start", kind="start", name=self.row.workflow, status=self.status)).id
         for position in self.under.get("", ()):
             last = self._command(position, last, "sequence")
+        self._forked()
         self._scopes()
         for rollback in self.run.chain.rollbacks:
             self._rollback(rollback, last)
@@ -168,6 +169,16 @@ class _Drawing:
 
     def _still(self, status: str, open_: str) -> str:
         return "cancelled" if self.over and status == open_ else status
+
+    def _forked(self) -> None:
+        """The run that a fork goes on from leads to the first command that runs anew."""
+        first = self.run.started
+        if first is None or first.rerun_of is None or first.from_position is None:
+            return
+        run_id, place = f"run:{first.rerun_of}", places(first.from_position)
+        self._node(Node(id=run_id, kind="run", name=self.row.workflow, status="forked"))
+        anew = (position for position in sorted(self.leaves, key=places) if places(position) >= place)
+        self.edges.append(Edge(source=run_id, target=next(anew, "start"), kind="forked"))
 
     def _scopes(self) -> None:
         top = self.under.get("", ())

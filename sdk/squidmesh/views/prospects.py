@@ -48,7 +48,7 @@ class UndoProspect(BaseModel, frozen=True):
 
 
 class ReplayProspect(BaseModel, frozen=True):
-    """Whether the run can be run again from its input (``rerun``).
+    """Whether the run can be run again from its input (``rerun``), by its own steps; ``rerun`` asks its children, too.
 
     ``possible``: it is over. ``safe``: nothing irreversible would happen twice; ``unsafe`` lists the first that would,
     and with it ``rerun`` takes ``allow_irreversible=True``, an actor and a note.

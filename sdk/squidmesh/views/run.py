@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from squidmesh.core import events as ev
 from squidmesh.core.chain import Chain
@@ -35,6 +35,7 @@ from squidmesh.views.folding import (
     folded,
 )
 from squidmesh.views.journal import event_json
+from squidmesh.views.making import made
 from squidmesh.views.outside import GateView, HeldView, WaitView, gates, held, waits
 from squidmesh.views.prospects import Prospects, prospects
 
@@ -117,6 +118,7 @@ class RunView(BaseModel, frozen=True):
     parent: str | None = None
     continued_as: str | None = None
     rerun_of: str | None = None
+    from_position: str | None = None
     attributes: dict[str, Any] = {}
     created_at: datetime
     ended_at: datetime | None = None
@@ -162,7 +164,7 @@ def fold(
         input=mask(run.started.input) if run.started is not None else {},
         result=mask(run.end.result) if isinstance(run.end, ev.RunCompleted) else None,
         failure=_failure(run),
-        steps=_STEPS.validate_python([_step(step) for step in run.steps.values()]),
+        steps=tuple(map(_step, run.steps.values())),
         waits=waits(run.outside, over),
         gates=gates(run.outside, over),
         held=None if over else held(run.outside),
@@ -176,6 +178,7 @@ def fold(
         parent=row.parent,
         continued_as=run.end.run_id if isinstance(run.end, ev.RunContinued) else None,
         rerun_of=run.started.rerun_of if run.started is not None else None,
+        from_position=run.started.from_position if run.started is not None else None,
         attributes=_attributes(row.attributes),
         created_at=instant(row.created_at),
         ended_at=when(ended_at),
@@ -232,36 +235,25 @@ def _attributes(stored: Mapping[str, Any] | None) -> dict[str, Any]:
     return shown
 
 
-_STEPS = TypeAdapter(tuple[StepView, ...])
-"""Makes the views of thousands of steps in one go, which takes half the time of making each."""
-
-
-def _step(step: Step) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _step(step: Step) -> StepView:
+    attempts, calls = step.attempts, step.compensations
+    return made(StepView, {
         "name": step.name, "position": step.position, "status": step.status,
-        "attempts": [_attempt(step.attempts[number]) for number in sorted(step.attempts)],
-        "input": mask(step.input), "result": mask(step.result), "compensations": [],
-    }  # fmt: skip
-    if step.progress is not None:
-        shown["progress"] = mask(step.progress)
-    if step.failure is not None or step.effect is not None:
-        shown |= {"failure": step.failure, "effect": step.effect}
-    if step.compensations:
-        shown["compensations"] = [_compensation(step.compensations[cycle]) for cycle in sorted(step.compensations)]
-    return shown
+        "attempts": [_attempt(attempts[number]) for number in sorted(attempts)], "result": mask(step.result),
+        "failure": step.failure, "input": mask(step.input), "progress": mask(step.progress), "effect": step.effect,
+        "compensations": [_compensation(calls[cycle]) for cycle in sorted(calls)] if calls else [],
+    })  # fmt: skip
 
 
-def _compensation(call: Compensation) -> dict[str, Any]:
-    return {
+def _attempt(attempt: Attempt) -> AttemptView:
+    return made(AttemptView, {
+        "number": attempt.number, "started_at": instant(attempt.started_at), "ended_at": when(attempt.ended_at),
+        "outcome": attempt.outcome, "failure": attempt.failure, "worker": attempt.worker,
+    })  # fmt: skip
+
+
+def _compensation(call: Compensation) -> CompensationView:
+    return made(CompensationView, {
         "cycle": call.cycle, "started_at": instant(call.started_at), "ended_at": when(call.ended_at),
         "outcome": call.outcome, "failure": call.failure, "note": call.note, "worker": call.worker,
-    }  # fmt: skip
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    shown = {"number": attempt.number, "started_at": instant(attempt.started_at), "worker": attempt.worker}
-    if attempt.outcome is not None:
-        shown |= {"ended_at": when(attempt.ended_at), "outcome": attempt.outcome}
-    if attempt.failure is not None:
-        shown["failure"] = attempt.failure
-    return shown
+    })  # fmt: skip

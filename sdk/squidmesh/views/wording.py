@@ -67,6 +67,17 @@ def ended(row: RunRow, run: Folded, status: str, ended_at: int | None) -> str:
     return told + repair.left_behind(run)
 
 
+def of_a_fork(run: Folded, summary: str) -> str:
+    """The summary of a run; of a fork it also says where it comes from, and whose the rest is."""
+    first = run.started
+    if first is None or first.rerun_of is None or first.from_position is None:
+        return summary
+    return (
+        f"{summary} It goes on from position {first.from_position} of run {first.rerun_of}, "
+        "which has done, and is to undo, what precedes it."
+    )
+
+
 def blockers(row: RunRow, run: Folded, found: Sequence[Finding], serving: Serving) -> list[str]:
     """What is in the way and will not go by itself, each once."""
     told: dict[str, None] = {}
@@ -88,7 +99,11 @@ def actions(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding]) 
     """What to do next, best first; empty where there is nothing to do but wait."""
     main = found[0]
     handle = f'mesh.handle("{row.run_id}")'
-    cancel = Action(python=f"{handle}.cancel()", why="ends the run, if it is not wanted any more")
+    cancel = Action(
+        python=f"{handle}.cancel()",
+        cli=f"squidmesh cancel {row.run_id}",
+        why="ends the run, if it is not wanted any more",
+    )
     match reason:
         case Reason.NO_WORKER | Reason.NO_CODE:
             return [_worker(row, main), cancel]
@@ -109,7 +124,8 @@ def actions(row: RunRow, run: Folded, reason: Reason, found: Sequence[Finding]) 
             result = Action(python=f"{handle}.result()", why="gives what it returned")
             return [result, *repair.after_the_end(row, run)]
         case Reason.FAILED:
-            look = Action(python=f"{handle}.inspect()", why="shows its steps, each with its attempts")
+            shown = f"squidmesh show {row.run_id}"
+            look = Action(python=f"{handle}.inspect()", cli=shown, why="shows its steps, each with its attempts")
             return [look, *repair.after_the_end(row, run)]
         case Reason.CONTINUED if isinstance(run.end, ev.RunContinued):
             on = run.end.run_id

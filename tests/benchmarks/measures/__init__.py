@@ -1,6 +1,7 @@
 """What is measured, one measure a file, in the order in which they are run."""
 
 from tests.benchmarks.measures import (
+    children,
     fan_out,
     latency,
     lists,
@@ -9,6 +10,7 @@ from tests.benchmarks.measures import (
     signals,
     starts,
     starts_beside,
+    telemetry,
     ticks,
     timers,
     undo,
@@ -23,6 +25,7 @@ MEASURES: tuple[Measure, ...] = (
     sequential.MEASURE,
     *latency.MEASURES,
     *fan_out.MEASURES,
+    *children.MEASURES,
     *starts.MEASURES,
     *undo.MEASURES,
     *signals.MEASURES,
@@ -33,6 +36,7 @@ MEASURES: tuple[Measure, ...] = (
     prune.MEASURE,
     lists.MEASURE,
     *views.MEASURES,
+    telemetry.MEASURE,
 )
 
 __all__ = ["MEASURES", "Measure"]

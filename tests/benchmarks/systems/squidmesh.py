@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
@@ -15,6 +15,7 @@ from psycopg import sql
 from squidmesh import Handle, Mesh
 from squidmesh.engine import pruning
 from tests.benchmarks import finished, workflows
+from tests.benchmarks.collector import collector
 from tests.benchmarks.machine import Servers
 from tests.benchmarks.postgres import APPLICATION, copy_of
 from tests.benchmarks.processes import workers
@@ -96,13 +97,13 @@ class SquidMesh:
 
 
 @contextmanager
-def _open(servers: Servers, processes: int) -> Iterator[Session]:
+def _open(servers: Servers, processes: int, env: Mapping[str, str] | None = None) -> Iterator[Session]:
     with copy_of("squidmesh", servers, _make) as database, redis_database(servers) as broker:
         program = str(Path(sys.executable).with_name("squidmesh"))
         command = [program, "worker", workflows.__name__, "--threads", f"{THREADS}"]
         command += ["--database", database, "--broker", broker]
         with (
-            workers([command] * processes, "squidmesh worker ready") as running,
+            workers([command] * processes, "squidmesh worker ready", env) as running,
             Mesh(database, broker=broker) as mesh,
         ):
             session = SquidMesh(mesh, database, [worker.pid for worker in running])
@@ -110,6 +111,13 @@ def _open(servers: Servers, processes: int) -> Iterator[Session]:
                 yield session
             finally:
                 session.close()
+
+
+@contextmanager
+def _open_traced(servers: Servers, processes: int) -> Iterator[Session]:
+    """The same, with workers that export all their runs' spans and metrics to a receiver on this machine."""
+    with collector() as address, _open(servers, processes, {"OTEL_EXPORTER_OTLP_ENDPOINT": address}) as session:
+        yield session
 
 
 def _make(database: str) -> None:
@@ -122,7 +130,11 @@ SYSTEMS = (
         "squidmesh", "redis", durable=True, open=_open, needs="squidmesh",
         measures=frozenset({
             "w10", "sequential", "latency", "fan_out", "starts", "undo", "signals", "ticks", "waiting", "timers",
-            "starts_beside", "prune", "lists", "views",
+            "starts_beside", "prune", "lists", "views", "children", "telemetry",
         }),
+    ),
+    System(
+        "squidmesh", "redis, traced", durable=True, open=_open_traced, needs="opentelemetry.sdk",
+        measures=frozenset({"telemetry"}),
     ),
 )  # fmt: skip

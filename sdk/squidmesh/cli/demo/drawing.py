@@ -208,13 +208,11 @@ def _short(value: object) -> str:
 
 def what_next(folder: Path, python: str, squidmesh: str, undone: str) -> Sequence[tuple[str, str]]:
     """What to do and the command for it, in the order in which to type them. ``undone`` is the key of an order."""
-    report = f'from orders import mesh; print(mesh.find("{undone}").inspect().rollback)'
-    look = r'from orders import mesh; print(*mesh.list(), sep="\n")'
     return (
         ("Go where all of this happened", f"cd {folder}"),
         ("Read the workflow", "cat orders.py"),
         ("Start one more order, and kill it in the middle", f"{python} orders.py & sleep 3; kill -9 $!"),
         ("Let a worker go on with it (Ctrl-C ends the worker)", f"{squidmesh} worker orders"),
-        ("See the runs", f"{python} -c '{look}'"),
-        (f"See what became of {undone}", f"{python} -c '{report}'"),
+        ("See the runs", f"{squidmesh} runs"),
+        (f"See what became of {undone}", f"{squidmesh} show --key {undone}"),
     )

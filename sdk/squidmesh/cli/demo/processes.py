@@ -18,6 +18,8 @@ from pathlib import Path
 _SERVE = "from squidmesh.cli.demo.processes import serve; serve()"
 COMMAND = (sys.executable, "-c", _SERVE, "worker", "orders", "--threads", "3")
 SLOWEST_START = 30.0  # seconds
+PARENT_VARIABLE = "SQUIDMESH_DEMO_PROCESS"
+"""Tells a worker process the id of the demo that has started it."""
 _PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent has died
 
 
@@ -83,8 +85,9 @@ class WorkerProcesses:
         log = self._folder / f"worker-{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                COMMAND, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
+                COMMAND, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
+            )  # fmt: skip
         return WorkerProcess(name, popen, log)
 
     def _end(self) -> None:
@@ -113,6 +116,8 @@ def serve() -> None:
 
     with suppress(AttributeError, OSError):  # a kernel that cannot do that
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(os.environ.get(PARENT_VARIABLE, os.getppid())):
+        return  # it has gone before it could be said
     main()
 
 
