@@ -161,7 +161,8 @@ def _grounds(chance: Random) -> Plan:
 
 def _shares(chance: Random) -> Plan:
     fails = chance.random() < 0.4
-    return _plan(flows.shares(f"shared-{chance.randrange(40)}", fails), _either(fails), result=13)
+    ends = ("failed",) if fails else ("completed", "failed")  # what it joins may be undone with its own parent
+    return _plan(flows.shares(f"shared-{chance.randrange(40)}", fails), *ends, result=13)
 
 
 def _nests(chance: Random) -> Plan:

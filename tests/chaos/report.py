@@ -52,11 +52,15 @@ def show(outcome: Outcome, seed: int, seconds: float, console: Console) -> None:
 
 
 def keep(outcome: Outcome, folder: Path) -> None:
-    """Write down what a search for the cause needs: violations with the histories of their runs, and what was said."""
+    """Write down what a search for the cause needs: violations, all histories, and what was said."""
     with (folder / "violations.txt").open("w") as file:
         for violation in outcome.violations:
             print(f"{violation.law}\n  run {violation.run}\n  {violation.told}", file=file)
             run = outcome.ledger.runs.get(violation.run)
             for event in run.history if run is not None else ():
                 print(f"    {json.dumps(event)}", file=file)
+    with (folder / "histories.jsonl").open("w") as file:
+        for run in outcome.ledger.runs.values():
+            told = {"run": run.id, "status": run.status, "parent": run.parent, "chain": run.chain}
+            print(json.dumps(told | {"history": run.history}), file=file)
     (folder / "workers.log").write_text("\n".join(outcome.said))
