@@ -152,10 +152,10 @@ class Crowd:
         try:
             self._say(handle, act, key)
         except NothingOpen:
-            return _over(handle)  # the gate is not there yet
+            return self._over(handle)  # the gate is not there yet
         except (IllegalState, NothingToUndo):
             # `rollback`: not over yet. All else: over already.
-            return act.what != "rollback" or _over(handle)
+            return act.what != "rollback" or self._over(handle)
         promise.words[key] = act.what
         return True
 
@@ -197,6 +197,9 @@ class Crowd:
                 handle.undo_retry(entry.position, **by)
         return True
 
-
-def _over(handle: Handle[Any]) -> bool:
-    return handle.inspect().ended_at is not None and handle.status() != "continued"
+    def _over(self, handle: Handle[Any]) -> bool:
+        """Whether the last run of a chain has ended."""
+        seen = handle.inspect()
+        while seen.continued_as is not None:
+            seen = self._mesh.handle(seen.continued_as).inspect()
+        return seen.ended_at is not None
