@@ -61,7 +61,7 @@ def lnk_counts(n: int, most: int) -> Flow[int]:
         return n
     text = yield from GO.wait()
     yield from lnk_do(text)
-    yield from continue_as_new(lnk_counts(n + 1, most))
+    return (yield from continue_as_new(lnk_counts(n + 1, most)))
 
 
 def to_an_older_link(mesh: VirtualMesh, run_id: str, event: ev.Event, key: str | None, reopen: str) -> None:

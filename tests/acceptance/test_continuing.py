@@ -64,7 +64,7 @@ def con_shop(total: int, left: int) -> Flow[int]:
         return total
     amount = yield from ORDER.wait()
     yield from con_put(amount)
-    yield from continue_as_new(con_shop(total + amount, left - 1))
+    return (yield from continue_as_new(con_shop(total + amount, left - 1)))
 
 
 def links(mesh: VirtualMesh) -> int:
@@ -245,7 +245,7 @@ def test_it_takes_the_call_of_a_workflow() -> None:
 def con_counts(n: int, most: int) -> Flow[int]:
     if n == most:
         return n
-    yield from continue_as_new(con_counts(n + 1, most))
+    return (yield from continue_as_new(con_counts(n + 1, most)))
 
 
 def test_a_long_loop_keeps_each_history_short(mesh: VirtualMesh) -> None:

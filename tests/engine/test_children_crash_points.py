@@ -224,7 +224,7 @@ def numbered(plan: Plan, count: list[int]) -> Plan:
 
 
 @pytest.mark.slow
-@settings(max_examples=1_500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1_500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     plan=plans(st.just("s")),
     fates=st.lists(st.sampled_from([Fate.GO_ON] * 4 + list(Fate)), max_size=60),
@@ -235,7 +235,7 @@ def test_any_tree_under_any_fates_comes_out_the_same(plan: Plan, fates: list[Fat
     assert wild("sqlite://", told, fates, then_undo) == calm(told, then_undo)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(plan=plans(st.just("s")), fates=st.lists(st.sampled_from([Fate.GO_ON] * 4 + list(Fate)), max_size=60))
 def test_a_few_trees_under_any_fates_come_out_the_same(plan: Plan, fates: list[Fate]) -> None:
     told = numbered(plan, [0])

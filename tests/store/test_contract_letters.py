@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,11 @@ from .support import CAN, an_append, at_once, events_of, held, let_go, new_run, 
 WAITING = RunChange("waiting", release=True)
 
 
-def a_letter(run_id: str, kind: str = "ChildEnded", **given: str | None) -> Letter:
+def a_letter(run_id: str, kind: str = "ChildEnded", **given: Any) -> Letter:
     return Letter(run_id, kind, json.dumps([{"kind": kind}]), "default", **given)
 
 
-def ends(claimed: Claimed, *letters: Letter, **given: int) -> Append:
+def ends(claimed: Claimed, *letters: Letter, **given: Any) -> Append:
     return an_append(claimed, change=RunChange("completed", ended_at=5), letters=letters, **given)
 
 

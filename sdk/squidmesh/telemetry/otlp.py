@@ -9,7 +9,7 @@ they are written; what is rare (events, links, a status) is left to the SDK's en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -72,6 +72,7 @@ def _resource_spans(spans: list[ReadableSpan]) -> bytes:
 
 def _span(span: ReadableSpan) -> bytes:
     context, parent = span._context, span._parent
+    attributes: Mapping[str, Any] = span._attributes or {}
     assert context is not None
     assert parent is not None
     return b"".join(
@@ -82,7 +83,7 @@ def _span(span: ReadableSpan) -> bytes:
             ),
             _name(span._name),
             _TIMES.pack(b"\x30\x01", b"\x39", span._start_time, b"\x41", span._end_time),
-            *[_attribute(key, value) for key, value in (span._attributes or {}).items()],
+            *[_attribute(key, value) for key, value in attributes.items()],
             _END,
         )
     )  # fmt: skip

@@ -71,7 +71,7 @@ class SquidMesh:
         finished.make(self.database, like.run_id, runs, first)
 
     def prune(self, rest: Callable[[float], None]) -> None:
-        engine = self._mesh.connect_engine()
+        engine = self.mesh.connect_engine()
         wanted = pruning.wanted(engine.clock.now(), {"completed": AGE})
         pruning.prune(engine, wanted, limit=None, dry_run=False, archive=None, pace=0.1, rest=rest)
 
@@ -87,7 +87,7 @@ class SquidMesh:
         return int(count)
 
     def reclaim(self) -> None:
-        pruning.reclaim(self._mesh.connect_engine(), 1.0)
+        pruning.reclaim(self.mesh.connect_engine(), 1.0)
 
     def bytes(self) -> int:
         return sum(finished.sizes(self.looking).values())
