@@ -40,7 +40,7 @@ def new_uuid() -> uuid.UUID:
     """A new UUID, the same at every replay."""
     script = _script("new_uuid")
     script.uuids += 1
-    made = hashlib.blake2b(f"{script.life.run_id}:{script.uuids}".encode(), digest_size=16).digest()
+    made = hashlib.blake2b(f"{script.seed}:{script.uuids}".encode(), digest_size=16).digest()
     return uuid.UUID(bytes=made, version=4)
 
 

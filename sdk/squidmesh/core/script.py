@@ -192,9 +192,14 @@ class Script:
         return self.life.info
 
     @property
+    def seed(self) -> str:
+        """What is random, and the same at every replay, follows from this."""
+        return self.life.run_id
+
+    @property
     def random(self) -> random.Random:
         """The run's own generator; made when first used, for its state is larger than the rest of a run."""
-        seed = self.life.run_id
+        seed = self.seed
         if seed not in self._random:
             self._random[seed] = random.Random(seed)
         return self._random[seed]

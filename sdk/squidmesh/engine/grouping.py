@@ -51,7 +51,7 @@ class Group:
         self._body = Body(trial.step.fn, args, kwargs, self)
         # what the deterministic functions ask for: the same at every attempt of this group
         self.closing = False
-        self.run_id, self.time, self.uuids = trial.key, trial.begun, 0
+        self.seed, self.moment, self.uuids = trial.key, trial.begun, 0
         self.random = random.Random(trial.key)
 
     def enter(self, scope: object) -> str:
