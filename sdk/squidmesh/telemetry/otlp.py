@@ -9,7 +9,7 @@ they are written; what is rare (events, links, a status) is left to the SDK's en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -31,10 +31,12 @@ class SpanExporter(OTLPSpanExporter):
     """The SDK's exporter, with a shorter way for spans of Squid Mesh."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        ours = [span for span in spans if is_plain(span)]
+        ours: list[ReadableSpan] = []
+        others: list[ReadableSpan] = []
+        for span in spans:
+            (ours if is_plain(span) else others).append(span)
         if not ours or self._shutdown or not hasattr(self, "_client"):
             return super().export(spans)
-        others = [span for span in spans if not is_plain(span)]
         request = encode_spans(others).SerializeToString() + encode(ours)
         sent = self._client.export(request)
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
@@ -72,6 +74,7 @@ def _resource_spans(spans: list[ReadableSpan]) -> bytes:
 
 def _span(span: ReadableSpan) -> bytes:
     context, parent = span._context, span._parent
+    attributes: Mapping[str, Any] = span._attributes or {}
     assert context is not None
     assert parent is not None
     return b"".join(
@@ -82,7 +85,7 @@ def _span(span: ReadableSpan) -> bytes:
             ),
             _name(span._name),
             _TIMES.pack(b"\x30\x01", b"\x39", span._start_time, b"\x41", span._end_time),
-            *[_attribute(key, value) for key, value in (span._attributes or {}).items()],
+            *[_attribute(key, value) for key, value in attributes.items()],
             _END,
         )
     )  # fmt: skip
