@@ -21,7 +21,7 @@ from squidmesh import (
 )
 from squidmesh import events as ev
 from squidmesh.core.codec import encode
-from squidmesh.engine import sending
+from squidmesh.engine import post, sending
 from squidmesh.testing import VirtualMesh
 
 BY: dict[str, Any] = {"actor": "ann", "note": "seen"}
@@ -128,6 +128,31 @@ def test_a_message_that_meets_the_end_of_a_link_goes_to_its_successor(
     monkeypatch.undo()
     assert handle.result() == 2
     assert DONE == ["0", "1"]
+
+
+def test_a_rollback_that_meets_the_end_of_a_link_is_refused_as_of_the_one_that_goes_on(
+    mesh: VirtualMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = mesh.start(lnk_counts(0, 3))
+    handle.signal(GO, "0")
+    mesh.drain()
+    handle.signal(GO, "1")  # the second link has it to come
+    looked = post.newest
+
+    def looked_and_gone_on(*args: Any) -> Any:
+        row = looked(*args)
+        mesh.drain()
+        return row
+
+    monkeypatch.setattr(post, "newest", looked_and_gone_on)
+    with pytest.raises(IllegalState):
+        handle.rollback(**BY)
+    monkeypatch.undo()
+    mesh.drain()
+    handle.signal(GO, "2")
+    assert handle.result() == 3
+    recorded = [event for run in mesh.list() for event in mesh.handle(run.run_id).history()]
+    assert not any(isinstance(event, ev.RollbackStarted) for event in recorded)
 
 
 # ------------------------------------------------------------------------------------------------------ run again

@@ -83,6 +83,19 @@ def test_a_child_that_has_lost_its_race_before_it_began_is_cancelled(mesh: Virtu
 
 
 @workflow
+def btw_races_and_fails() -> Flow[None]:
+    yield from race(btw_slow("slow"), sleep(1))
+    raise Late("at once")
+
+
+def test_a_child_is_asked_to_cancel_once(mesh: VirtualMesh) -> None:
+    handle = mesh.start(btw_races_and_fails())
+    mesh.advance(2)
+    assert handle.status() == "failed"
+    assert [event.kind for event in handle.history()].count("ChildCancelRequested") == 1
+
+
+@workflow
 def btw_defers_and_fails() -> Flow[None]:
     yield from defer(btw_do("later"), until=btw_never(), every=60)
     raise Late("at once")

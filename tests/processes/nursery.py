@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from squidmesh import Mesh
-from tests.processes import people_flows, saga_flows  # noqa: F401 — what the workers serve
+from tests.processes import child_flows, doomed, people_flows, saga_flows  # noqa: F401 — what the workers serve
 
 PR_SET_PDEATHSIG = 1
 
@@ -22,6 +22,7 @@ def work(database: str, broker: str | None, threads: int) -> None:
     """A worker of this process, until it is killed."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    doomed.beware()
     with Mesh(database, broker=broker) as mesh, mesh.worker(threads=threads):
         print(f"worker ready: {os.getpid()}", flush=True)
         while True:

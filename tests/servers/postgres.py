@@ -65,6 +65,10 @@ class Postgres:
         """End it in order: connections are cut, what was committed is on disk."""
         self._process.end(signal.SIGINT)
 
+    def quit(self) -> None:
+        """End it at once, as ``pg_ctl stop -m immediate`` does: it recovers when it starts again."""
+        self._process.end(signal.SIGQUIT)
+
     def kill(self) -> None:
         """End it as a crash would: no shutdown of any kind."""
         self._process.end(signal.SIGKILL)

@@ -32,6 +32,10 @@ class Redis:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
     def start(self) -> Self:
         """Start it; returns when it answers."""
         command = [str(redis_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]

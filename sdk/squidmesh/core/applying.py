@@ -133,9 +133,8 @@ def _step(run: Interpreter, event: Any) -> StepNode | None:
     node = run.open.get(position)
     if isinstance(node, StepNode):
         return node
-    inside = any(position.startswith(f"{group}.") for group in run.asked.groups)
     undo = ":" in position
-    if inside or undo or run.script.closing or isinstance(event, _ALSO_OF_WHAT_IS_GONE):
+    if run.asked.inside(position) or undo or run.script.closing or isinstance(event, _ALSO_OF_WHAT_IS_GONE):
         return None
     place = run.place()
     raise NonDeterminism(position, run.asked.recorded.told(position), "yields no step there", place.file, place.line)

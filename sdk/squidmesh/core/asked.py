@@ -78,10 +78,16 @@ class Asked:
 
     def load(self, history: Iterable[Event]) -> None:
         """What is recorded from here on. A step that is open was asked for already: another worker has moved it, and an
-        undo registered there is the step's."""
+        undo registered there is the step's; so is what ran inside of an open transaction."""
         self.recorded.load(
-            event for event in history if not (isinstance(event, _OF_A_STEP) and event.position in self.open)
+            event
+            for event in history
+            if not (isinstance(event, _OF_A_STEP) and (event.position in self.open or self.inside(event.position)))
         )
+
+    def inside(self, position: str) -> bool:
+        """Whether it is a place inside of an open transaction."""
+        return any(position.startswith(f"{group}.") for group in self.groups)
 
     def take(self) -> tuple[tuple[Event, ...], tuple[StepNode, ...], tuple[str, ...]]:
         """What is new since the last time: events, steps, and tasks that are not needed any more."""
@@ -162,7 +168,7 @@ class Asked:
                 self.settle(node, GONE)  # it was not sent
             case ChildNode() if not node.owned or node.position in self.links:
                 self.settle(node, GONE)  # it goes on without this run, or was not started
-            case ChildNode():
+            case ChildNode() if not node.closing:
                 node.closing = True
                 self.emit(ev.ChildCancelRequested(position=node.position))
             case Group():

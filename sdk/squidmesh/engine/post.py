@@ -66,7 +66,7 @@ def post(engine: Engine, run_id: str, command: str, key: str | None, judge: Judg
     key = checked_key(key)
     for _ in range(TRIES):
         known = look(engine, run_id)
-        if (link := newest(engine, known.row).run_id) != run_id:
+        while (link := newest(engine, known.row).run_id) != run_id:  # it may go on in another one as we look
             run_id = link
             known = look(engine, run_id)
         if key is not None and (before := known.keyed(key)) is not None:
