@@ -31,10 +31,12 @@ class SpanExporter(OTLPSpanExporter):
     """The SDK's exporter, with a shorter way for spans of Squid Mesh."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        ours = [span for span in spans if is_plain(span)]
+        ours: list[ReadableSpan] = []
+        others: list[ReadableSpan] = []
+        for span in spans:
+            (ours if is_plain(span) else others).append(span)
         if not ours or self._shutdown or not hasattr(self, "_client"):
             return super().export(spans)
-        others = [span for span in spans if not is_plain(span)]
         request = encode_spans(others).SerializeToString() + encode(ours)
         sent = self._client.export(request)
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
