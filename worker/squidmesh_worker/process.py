@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from squidmesh.core.deferring import SUFFIX
 from squidmesh.errors import MeshError
 from squidmesh.telemetry.configure import configure_if_wanted
 from squidmesh_worker.options import Options
@@ -75,7 +76,7 @@ def work(options: Options, lifeline: socket.socket | None = None) -> int:
         return CANNOT_START
     say(
         f" ready: pid {os.getpid()}, queues {','.join(worker.queues)}, {options.threads} threads, "
-        f"{_count(len(worker.can.workflows), 'workflow')}"
+        f"{_count(sum(not name.endswith(SUFFIX) for name, _ in worker.can.workflows), 'workflow')}"
     )
     if lifeline is not None:
         with contextlib.suppress(OSError):  # the master is gone, and ``stop`` about to be set

@@ -23,7 +23,7 @@ from squidmesh.store.database import Database
 from squidmesh.store.rows import RUN, known_id, run_row
 
 _LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-_OVER: Final = "r.ended_at IS NOT NULL"
+OVER: Final = "r.ended_at IS NOT NULL"
 _OPEN: Final = "r.ended_at IS NULL AND r.worker IS NULL"
 _HELD: Final = "r.worker > ''"
 
@@ -102,7 +102,7 @@ class _Asked:
         """The condition on the reason: an open run's own, or the status of one that is over."""
         if self.reasons is None:
             return []
-        return [f"(r.reason {{in:reasons}} OR ({_OVER} AND r.status {{in:ends}}))"]
+        return [f"(r.reason {{in:reasons}} OR ({OVER} AND r.status {{in:ends}}))"]
 
     def _one(self, conditions: list[str], condition: str, name: str, value: Any) -> None:
         if value is not None:
@@ -138,7 +138,7 @@ def counts(database: Database, wanted: RunFilter) -> list[tuple[str, str, int]]:
         return []
     each = " UNION ALL ".join(
         f"SELECT r.workflow, r.status FROM squidmesh_runs AS r WHERE {asked.where(part)}"
-        for part in (f"{_OVER} AND r.workflow >= ''", f"{_OPEN} AND r.workflow >= ''", _HELD)
+        for part in (f"{OVER} AND r.workflow >= ''", f"{_OPEN} AND r.workflow >= ''", _HELD)
     )
     rows = database.read(
         f"SELECT workflow, status, count(*) FROM ({each}) AS r GROUP BY workflow, status ORDER BY workflow, status",
@@ -197,10 +197,10 @@ def _by_attributes(dialect: str, wanted: RunFilter, asked: _Asked, limit: int) -
 # ------------------------------------------------------------------------------------------------ group by group
 
 _KEY: Final = "r.workflow, r.version, r.status"
-_SAME: Final = "r.workflow = o.workflow AND r.version = o.version AND r.status = o.status"
+SAME: Final = "r.workflow = o.workflow AND r.version = o.version AND r.status = o.status"
 
 # One run of each group, found by a jump from the group before.
-_JUMPS: Final = f"""#name#(id) AS (
+JUMPS: Final = f"""#name#(id) AS (
     SELECT (SELECT r.id FROM squidmesh_runs AS r WHERE #set# AND r.workflow >= '' ORDER BY {_KEY} LIMIT 1)
     UNION ALL
     SELECT (
@@ -208,7 +208,7 @@ _JUMPS: Final = f"""#name#(id) AS (
         WHERE #set# AND ({_KEY}) > (o.workflow, o.version, o.status) ORDER BY {_KEY} LIMIT 1
     ) FROM #name# AS g JOIN squidmesh_runs AS o ON o.id = g.id
 )"""
-_EACH: Final = {
+EACH: Final = {
     "postgresql": "SELECT n.id FROM #from# CROSS JOIN LATERAL (#newest#) AS n",
     "sqlite": "SELECT n.id FROM #from# JOIN squidmesh_runs AS n ON n.id IN (#newest#)",
 }
@@ -217,14 +217,14 @@ _EACH: Final = {
 def _each(dialect: str, outer: str, where: str, limit: int) -> str:
     """The newest runs for each row of ``outer``."""
     newest = f"SELECT r.id FROM squidmesh_runs AS r WHERE {where} ORDER BY r.id DESC LIMIT {limit:d}"
-    return _EACH[dialect].replace("#from#", outer).replace("#newest#", newest)
+    return EACH[dialect].replace("#from#", outer).replace("#newest#", newest)
 
 
 def _groups(dialect: str, name: str, of: str, asked: _Asked, limit: int, *more: str) -> _Part:
     wanted = " AND ".join(condition.replace("r.", "o.") for condition in (*asked.group, *more)) or "1 = 1"
     outer = f"{name} AS g JOIN squidmesh_runs AS o ON o.id = g.id AND {wanted}"
-    table = _JUMPS.replace("#name#", name).replace("#set#", of)
-    return table, _each(dialect, outer, " AND ".join([of, _SAME, *asked.rest]), limit)
+    table = JUMPS.replace("#name#", name).replace("#set#", of)
+    return table, _each(dialect, outer, " AND ".join([of, SAME, *asked.rest]), limit)
 
 
 _REASONS: Final = {
@@ -247,7 +247,7 @@ def _by_group(dialect: str, wanted: RunFilter, asked: _Asked, limit: int) -> _Pa
         parts.append((held, f"SELECT r.id FROM held AS r WHERE {asked.where()}"))
     if (wanted.status is None or not over.isdisjoint(wanted.status)) and asked.ends != []:
         more = () if asked.ends is None else ("r.status {in:ends}",)
-        parts.append(_groups(dialect, "done", _OVER, asked, limit, *more))
+        parts.append(_groups(dialect, "done", OVER, asked, limit, *more))
     if not parts:
         return "", "SELECT r.id FROM squidmesh_runs AS r WHERE r.id < :before AND 1 = 0"
     ids = " UNION ALL ".join(select for _, select in parts)

@@ -11,6 +11,7 @@ from itertools import groupby
 
 from squidmesh.ports import HistoryRow, Member, Prunable, Record, Tree
 from squidmesh.store.database import CLIENT_PATIENCE, Database, Statements
+from squidmesh.store.listing import EACH, JUMPS, OVER, SAME
 from squidmesh.store.rows import HISTORY, RUN, history_row, known_ids, run_row
 
 #: When run `r` belongs to the tree of `kin`, which is in it already: as a child, or as another link of its chain.
@@ -19,11 +20,23 @@ _LINKED = "(r.parent = kin.id OR r.chain = kin.chain)"
 _IS_ROOT = """(r.parent IS NULL OR NOT EXISTS (SELECT 1 FROM squidmesh_runs AS p WHERE p.id = r.parent))
     AND (r.chain IS NULL OR NOT EXISTS (SELECT 1 FROM squidmesh_runs AS n WHERE n.chain = r.chain AND n.id > r.id))"""
 
-_ROOTS = f"""
-SELECT {{text:id}} FROM squidmesh_runs AS r
-WHERE status = :status AND id > :after AND id < :before AND ended_at < :ended_before #workflow# AND {_IS_ROOT}
-ORDER BY r.id LIMIT :limit
-"""  # not by `id`: that would be the text which is asked for, and no index has that
+# The oldest of each group (see listing.py), of which the oldest of all are taken.
+_OLDEST = f"""
+    SELECT r.id FROM squidmesh_runs AS r
+    WHERE {OVER} AND {SAME} AND r.id > :after AND r.id < :before AND r.ended_at < :ended_before AND {_IS_ROOT}
+    ORDER BY r.id LIMIT :limit"""
+_GROUPS = "groups AS g JOIN squidmesh_runs AS o ON o.id = g.id AND o.status = :status #workflow#"
+
+
+def _roots(dialect: str, among: str) -> str:
+    each = EACH[dialect].replace("#from#", _GROUPS.replace("#workflow#", among)).replace("#newest#", _OLDEST)
+    groups = JUMPS.replace("#name#", "groups").replace("#set#", OVER)
+    return f"""
+WITH RECURSIVE {groups}, oldest AS ({each})
+SELECT {{text:id}} FROM oldest AS n ORDER BY n.id LIMIT :limit
+"""  # not by `id`: that would be the text which is asked for
+
+
 _TREES = f"""
 WITH RECURSIVE kin(root, id, chain) AS (
     SELECT id, id, chain FROM squidmesh_runs WHERE id {{in:roots:uuid}}
@@ -42,9 +55,9 @@ _FIRST = "00000000-0000-0000-0000-000000000000"
 
 
 def trees(database: Database, wanted: Prunable, after: str | None, limit: int) -> list[Tree]:
-    among = "" if wanted.workflow is None else "AND workflow {in:workflows}"
+    among = "" if wanted.workflow is None else "AND o.workflow {in:workflows}"
     rows = database.read(
-        _ROOTS.replace("#workflow#", among),
+        _roots(database.dialect.name, among),
         status=wanted.status,
         after=after or _FIRST,
         before=wanted.created_before,
