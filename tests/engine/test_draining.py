@@ -47,3 +47,28 @@ def test_after_the_drain_timeout_what_hangs_is_waited_for_no_more(mesh: VirtualM
     assert rollback is not None
     assert [entry.position for entry in rollback.unaccounted] == [claimed.position]
     assert not store.checkpoint(handle.run_id, claimed.position, "hanging", claimed.number, "1")
+
+
+def test_what_was_under_way_when_a_run_was_terminated_is_accounted_for_by_a_later_rollback(mesh: VirtualMesh) -> None:
+    store = mesh.connect_engine().store
+    can = Capability(("slow",), (("slow_together", 1),), ("drains slowly",))
+    store.register("hanging", "elsewhere", 1, can, lease=10_000)
+    handle = mesh.start(slow_together())
+    mesh.worker_now._queues = ("default",)
+    mesh.worker_now._can = None
+    mesh.drain()
+    (claimed,) = store.claim_tasks("hanging", "slow", can, 1)
+    handle.terminate(actor="ann", note="enough")
+    mesh.drain()
+    assert handle.status() == "terminated"
+    steps = {step.position: step.status for step in handle.inspect().steps}
+    assert steps.pop(claimed.position) == "failed"  # what it did is not known
+    assert "failed" not in steps.values()  # nobody had begun the other
+    handle.rollback(actor="ann", note="after all")
+    mesh.drain()
+    report = handle.inspect().rollback
+    assert report is not None
+    assert report.outcome == "partial"
+    assert [entry.position for entry in report.unaccounted] == [claimed.position]
+    assert handle.status() == "terminated"
+    mesh.check(handle)

@@ -15,8 +15,9 @@ from squidmesh.core import events as ev
 from squidmesh.core import nodes
 from squidmesh.core.applying import DEADLINE, is_over
 from squidmesh.core.codec import decode, decode_rows
-from squidmesh.core.effects import Trait
+from squidmesh.core.effects import Effect, Trait
 from squidmesh.core.events import Event
+from squidmesh.core.failure import describe
 from squidmesh.core.gates import decisive
 from squidmesh.core.interpreter import Interpreter
 from squidmesh.core.nodes import COMPENSATE, GateNode, Leaf, SignalNode, StepNode, TimerNode
@@ -27,7 +28,7 @@ from squidmesh.engine.calling import undo_place
 from squidmesh.engine.code import fingerprint
 from squidmesh.engine.continuing import PASSED_ON
 from squidmesh.engine.live import Live
-from squidmesh.errors import PayloadError, StoreUnavailable
+from squidmesh.errors import EffectUnknown, PayloadError, StoreUnavailable
 from squidmesh.ports import Claimed, InboxRow
 
 if TYPE_CHECKING:
@@ -166,9 +167,27 @@ def fold(worker: Worker, live: Live, inbox: Sequence[InboxRow]) -> None:
             if isinstance(live.interpreter.end, ev.RunContinued) and isinstance(event, PASSED_ON):
                 live.passed.append(event)
             elif (taken := taken_up(live.interpreter, event, live.blocked_by_code)) is not None:
-                learn(worker, live, [taken])
+                unknown = _unknown(worker, live) if isinstance(taken, ev.RunTerminated) else []
+                learn(worker, live, [taken, *unknown])
                 if isinstance(taken, ev.RunReleased):
                     _other_code(worker, live, released=True)
+
+
+def _unknown(worker: Worker, live: Live) -> list[Event]:
+    """The steps of which a run that is terminated does not wait to hear what they did: something may be left of them.
+
+    Tasks that nobody has begun are taken back first, so that those which are left have been.
+    """
+    store, now, run = worker.engine.store, worker.engine.clock.now(), live.interpreter
+    steps = [leaf for leaf in run.open.values() if isinstance(leaf, StepNode) and not leaf.harmless]
+    store.withdraw(live.run_id, live.worker, live.run.epoch, [step.position for step in steps if step.elsewhere])
+    begun = {task.position for task in store.tasks(live.run_id)} if any(step.elsewhere for step in steps) else set()
+    told = "the run was terminated before it was heard what this step did"
+    return [
+        ev.StepFailed(at=now, position=step.position, failure=describe(EffectUnknown(told)), effect=Effect.UNKNOWN)
+        for step in steps
+        if step.position in begun or step.running or step.unheard or step.effect is not Effect.NONE
+    ]
 
 
 def learn(worker: Worker, live: Live, events: Sequence[Event]) -> None:

@@ -25,8 +25,8 @@ from squidmesh.errors import MeshError
 
 ENDS = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunUndone, ev.RunTerminated, ev.RunContinued)
 REOPENS = (ev.RollbackStarted, ev.EntrySettled)
-LATE = (ev.ChildEnded, ev.RunJoined)
-"""What may be recorded of a run that is over, which stays so."""
+LATE = (ev.ChildEnded, ev.RunJoined, ev.StepFailed)
+"""What may be recorded of a run that is over, which stays so: of a terminated one, what was not waited for."""
 OWN = ("failure", "cancel", "operator", "parent")
 SHOWN = 12
 """Events before the one that cannot be, in the message."""
