@@ -37,7 +37,8 @@ class Worker:
             text=True,
             env={**os.environ, **(env or {})},
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -69,6 +70,10 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
+        self._reader.join(STOP_WITHIN)
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
