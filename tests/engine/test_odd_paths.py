@@ -75,7 +75,7 @@ def child() -> Flow[None]:
 
 @workflow
 def asks_for_what_is_not_there() -> Flow[None]:
-    yield from gather(sleep(0), child())
+    yield from gather(sleep(0), child().options(retry=Retry()))  # which a workflow cannot have
 
 
 @workflow
