@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import text
 
-from squidmesh import IllegalState, NothingToUndo, OwnedByParent, RunFailed, RunUndone
+from squidmesh import IllegalState, NothingToUndo, RunFailed, RunUndone
 from squidmesh.testing import VirtualMesh
 from tests.engine.conftest import kinds
 from tests.engine.shop import WHO, broken, buys, did, keeps, opened, reads, ships, started, waits
@@ -67,7 +66,7 @@ def test_a_rollback_that_walks_is_given_back_and_no_second_one_begins(mesh: Virt
 
 def test_a_run_that_goes_on_is_cancelled_not_rolled_back(mesh: VirtualMesh) -> None:
     handle = started(mesh, waits(1))
-    with pytest.raises(IllegalState, match="allowed now: cancel, fail, terminate") as refused:
+    with pytest.raises(IllegalState, match="allowed now: cancel, fail, hold, terminate") as refused:
         handle.rollback(**WHO)
     assert (refused.value.status, refused.value.command) == ("waiting", "rollback")
     assert handle.rollback(dry_run=True).pending[0].step == "repair.reserve"
@@ -103,18 +102,6 @@ def test_a_failed_run_that_kept_what_it_did_is_rolled_back_and_stays_failed(mesh
     with pytest.raises(RunFailed, match="sold out") as failed:
         handle.result()
     assert failed.value.rollback == view.rollback
-
-
-def test_a_child_is_rolled_back_with_its_parent_or_by_force(mesh: VirtualMesh) -> None:
-    parent, child = started(mesh, buys(1)), started(mesh, buys(2))
-    with mesh.engine.begin() as connection:
-        told = {"parent": parent.run_id, "child": child.run_id}
-        connection.execute(text("UPDATE squidmesh_runs SET parent = :parent WHERE id = :child"), told)
-    with pytest.raises(OwnedByParent, match=f"child of run {parent.run_id}"):
-        child.rollback(**WHO)
-    child.rollback(force=True, **WHO)
-    mesh.drain()
-    assert (parent.status(), child.status()) == ("completed", "undone")
 
 
 def test_two_people_who_press_at_the_same_instant_make_one_rollback(mesh: VirtualMesh) -> None:
