@@ -46,7 +46,7 @@ def _dies(stage: Stage, places: list[str]) -> None:
     for handle in [unharmed, *handles]:
         with pytest.raises(RunFailed, match="too late for all that"):
             handle.result(timeout=45)
-    nursery.wait_for("worker died", len(places))
+    nursery.wait_for("worker died")  # a process may meet two of its dooms in one breath
     wanted = told(unharmed)
     assert wanted[:3] == ("failed", "failure", "clean")
     keys = _keys(stage, unharmed)
